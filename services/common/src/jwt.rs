@@ -1,0 +1,390 @@
+//! JSON Web Tokens (RFC 7519), signed with a key that both services hold.
+//!
+//! The auth service signs, both verify. The algorithm is pinned, there is no leeway, and a token needs no more than
+//! the claims of the old backend: `sub`, `username`, `exp`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use clap::{Args, ValueEnum};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::clock;
+use crate::problem::Problem;
+
+/// A shorter key could be found by trying (RFC 7518 §3.2 asks for the size of the hash).
+const MIN_KEY_BYTES: usize = 32;
+
+/// How tokens are signed: the same in both services.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// The key that signs and verifies tokens, at least 32 bytes. Both services must have the same.
+    #[arg(long, env = "JWT_SECRET_KEY", hide_env_values = true)]
+    pub jwt_secret_key: SecretKey,
+    /// The algorithm of the tokens.
+    #[arg(long, env = "ALGORITHM", default_value = "HS256", ignore_case = true)]
+    pub algorithm: Algorithm,
+}
+
+/// A key of at least 32 bytes. It is never printed.
+#[derive(Clone, Debug)]
+pub struct SecretKey(SecretString);
+
+impl SecretKey {
+    /// A new key of 32 random bytes, in hexadecimal.
+    pub fn generate() -> anyhow::Result<Self> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).context("asking the system for random bytes")?;
+        let key = bytes.iter().map(|byte| format!("{byte:02x}"));
+        Ok(Self(SecretString::from(key.collect::<Vec<_>>().concat())))
+    }
+
+    /// The key itself, to write it where only its owner can read it.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl FromStr for SecretKey {
+    type Err = String;
+
+    fn from_str(key: &str) -> Result<Self, String> {
+        let length = key.len();
+        if length < MIN_KEY_BYTES {
+            return Err(format!(
+                "the key must have at least {MIN_KEY_BYTES} bytes and has {length}; make one with: openssl rand -base64 48"
+            ));
+        }
+        Ok(Self(SecretString::from(key)))
+    }
+}
+
+/// A signature algorithm with a shared key (RFC 7518 §3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Algorithm {
+    /// HMAC with SHA-256.
+    #[value(name = "HS256")]
+    Hs256,
+    /// HMAC with SHA-384.
+    #[value(name = "HS384")]
+    Hs384,
+    /// HMAC with SHA-512.
+    #[value(name = "HS512")]
+    Hs512,
+}
+
+impl From<Algorithm> for jsonwebtoken::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Hs256 => Self::HS256,
+            Algorithm::Hs384 => Self::HS384,
+            Algorithm::Hs512 => Self::HS512,
+        }
+    }
+}
+
+/// What a token says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Claims {
+    /// The user's id, as a string.
+    pub sub: String,
+    /// The user's name when the token was made.
+    pub username: String,
+    /// The second from which the token is no longer taken, since 1970.
+    pub exp: u64,
+    /// The second in which the token was made, since 1970. The old backend's tokens have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iat: Option<u64>,
+    /// A name for this token alone. The old backend's tokens have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+}
+
+/// Makes tokens.
+#[derive(Clone)]
+pub struct Signer {
+    header: Header,
+    key: EncodingKey,
+}
+
+impl Signer {
+    /// A signer for these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            header: Header::new(settings.algorithm.into()),
+            key: EncodingKey::from_secret(settings.jwt_secret_key.expose().as_bytes()),
+        }
+    }
+
+    /// A token for this user that is taken for `lifetime_seconds` from now.
+    pub fn sign(
+        &self,
+        user_id: i64,
+        username: &str,
+        lifetime_seconds: u64,
+    ) -> jsonwebtoken::errors::Result<String> {
+        let now = clock::unix_seconds();
+        let claims = Claims {
+            sub: user_id.to_string(),
+            username: username.to_owned(),
+            exp: now.saturating_add(lifetime_seconds),
+            iat: Some(now),
+            jti: Some(Uuid::new_v4().to_string()),
+        };
+        jsonwebtoken::encode(&self.header, &claims, &self.key)
+    }
+}
+
+/// Verifies tokens.
+#[derive(Clone)]
+pub struct Verifier {
+    key: DecodingKey,
+    validation: Validation,
+}
+
+impl Verifier {
+    /// A verifier for these settings.
+    pub fn new(settings: &Settings) -> Self {
+        let mut validation = Validation::new(settings.algorithm.into());
+        validation.leeway = 0;
+        validation.validate_aud = false;
+        validation.set_required_spec_claims(&["exp", "sub"]);
+        Self {
+            key: DecodingKey::from_secret(settings.jwt_secret_key.expose().as_bytes()),
+            validation,
+        }
+    }
+
+    /// The user whom the request's bearer token (RFC 6750 §2.1) names.
+    pub fn verify(&self, headers: &HeaderMap) -> Result<AuthUser, Rejection> {
+        let value = headers.get(AUTHORIZATION).ok_or(Rejection::Missing)?;
+        let value = value.to_str().map_err(|_| Rejection::Malformed)?;
+        let (scheme, token) = value.split_once(' ').ok_or(Rejection::Malformed)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Rejection::Missing);
+        }
+        let token = jsonwebtoken::decode::<Claims>(token.trim(), &self.key, &self.validation)
+            .map_err(|error| Rejection::from(error.kind()))?;
+        let Claims {
+            sub, username, exp, ..
+        } = token.claims;
+        // RFC 7519 §4.1.4: not taken on the second of `exp` either.
+        if exp <= clock::unix_seconds() {
+            return Err(Rejection::Expired);
+        }
+        let id = sub.parse()?;
+        Ok(AuthUser { id, username })
+    }
+}
+
+/// The user who sent a request, as the token says.
+#[derive(Clone, Debug)]
+pub struct AuthUser {
+    /// The user's id.
+    pub id: UserId,
+    /// The user's name when the token was made.
+    pub username: String,
+}
+
+impl<S> FromRequestParts<S> for AuthUser
+where
+    Arc<Verifier>: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let verifier = Arc::<Verifier>::from_ref(state);
+        match verifier.verify(&parts.headers) {
+            Ok(user) => Ok(user),
+            Err(rejection) => {
+                match rejection {
+                    Rejection::Missing | Rejection::Expired => {
+                        info!(reason = %rejection, "token not taken");
+                    }
+                    _ => warn!(reason = %rejection, "token not taken"),
+                }
+                Err(rejection.into())
+            }
+        }
+    }
+}
+
+/// A user's id where it becomes part of an object key: `^[A-Za-z0-9_-]{1,64}$`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct UserId(String);
+
+impl UserId {
+    /// The id as it stands in the token.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UserId {
+    type Err = Rejection;
+
+    fn from_str(sub: &str) -> Result<Self, Rejection> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if !(1..=64).contains(&sub.len()) || !sub.bytes().all(plain) {
+            return Err(Rejection::Subject);
+        }
+        Ok(Self(sub.to_owned()))
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Why a token is not taken. The client is told only that it is not; the log says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// There is no bearer token.
+    Missing,
+    /// It is not a token, or a claim is missing.
+    Malformed,
+    /// It names another algorithm than the pinned one.
+    Algorithm,
+    /// The signature is not by our key.
+    Signature,
+    /// Its time is over.
+    Expired,
+    /// `sub` is not an id of ours.
+    Subject,
+}
+
+impl From<&ErrorKind> for Rejection {
+    fn from(kind: &ErrorKind) -> Self {
+        match kind {
+            ErrorKind::InvalidSignature => Self::Signature,
+            ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => Self::Algorithm,
+            ErrorKind::ExpiredSignature => Self::Expired,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Algorithm => "algorithm",
+            Self::Signature => "signature",
+            Self::Expired => "expired",
+            Self::Subject => "subject",
+        })
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Missing => Self::unauthorized(
+                "token_missing",
+                "This address needs a token: send the header Authorization: Bearer TOKEN with the access_token that /login gives.",
+            ),
+            Rejection::Expired => {
+                Self::unauthorized("token_expired", "The token's time is over: log in again.")
+            }
+            Rejection::Malformed
+            | Rejection::Algorithm
+            | Rejection::Signature
+            | Rejection::Subject => Self::unauthorized(
+                "token_invalid",
+                "The token is not one of ours: log in again.",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn settings(algorithm: Algorithm) -> Settings {
+        Settings {
+            jwt_secret_key: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+            algorithm,
+        }
+    }
+
+    fn verify(token: &str) -> Result<AuthUser, Rejection> {
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
+        headers.insert(AUTHORIZATION, value);
+        Verifier::new(&settings(Algorithm::Hs256)).verify(&headers)
+    }
+
+    fn sign(claims: &serde_json::Value, algorithm: Algorithm) -> String {
+        let signer = Signer::new(&settings(algorithm));
+        jsonwebtoken::encode(&signer.header, claims, &signer.key).unwrap()
+    }
+
+    #[test]
+    fn a_token_with_only_the_claims_of_the_old_backend_is_taken() {
+        let exp = clock::unix_seconds() + 60;
+        let claims = serde_json::json!({"sub": "7", "username": "ada", "exp": exp});
+
+        let user = verify(&sign(&claims, Algorithm::Hs256)).unwrap();
+
+        assert_eq!(user.id.as_str(), "7");
+        assert_eq!(user.username, "ada");
+    }
+
+    #[test]
+    fn a_token_is_not_taken_on_the_second_it_expires() {
+        let claims =
+            serde_json::json!({"sub": "7", "username": "ada", "exp": clock::unix_seconds()});
+
+        assert_eq!(
+            verify(&sign(&claims, Algorithm::Hs256)).unwrap_err(),
+            Rejection::Expired
+        );
+    }
+
+    #[test]
+    fn another_algorithm_is_not_taken_even_with_the_right_key() {
+        let exp = clock::unix_seconds() + 60;
+        let claims = serde_json::json!({"sub": "7", "username": "ada", "exp": exp});
+
+        assert_eq!(
+            verify(&sign(&claims, Algorithm::Hs512)).unwrap_err(),
+            Rejection::Algorithm
+        );
+    }
+
+    #[test]
+    fn a_subject_that_could_leave_its_folder_is_not_taken() {
+        let exp = clock::unix_seconds() + 60;
+        for sub in ["", "../2", "a/b", "%2f", "a\0", "ä", &"x".repeat(65)] {
+            let claims = serde_json::json!({"sub": sub, "username": "ada", "exp": exp});
+            let rejection = verify(&sign(&claims, Algorithm::Hs256)).unwrap_err();
+            assert_eq!(rejection, Rejection::Subject, "{sub:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_not_shown_by_debug_and_a_short_one_is_refused() {
+        let settings = settings(Algorithm::Hs256);
+
+        assert!(!format!("{settings:?}").contains("0123456789abcdef"));
+        assert!("short".parse::<SecretKey>().is_err());
+    }
+}

@@ -1,0 +1,58 @@
+//! The program `transcription-standalone`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio_util::sync::CancellationToken;
+use transcription_common::{server, settings, telemetry};
+use transcription_standalone::config::{Cli, Command, Config};
+use transcription_standalone::demo;
+use transcription_standalone::stack::Stack;
+
+fn main() -> ExitCode {
+    let command = match settings::parse::<Cli>() {
+        Ok(cli) => cli.command,
+        Err(code) => return code,
+    };
+    let (config, recording, serves_on) = match command {
+        Command::Serve { demo, config } => (config, demo, true),
+        Command::Demo { recording, config } => (config, Some(recording), false),
+    };
+    if let Err(error) = telemetry::init(&config.log) {
+        return settings::complain(&format!("{error:#}"));
+    }
+    match run(config, recording.as_deref(), serves_on) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => settings::fail(&error),
+    }
+}
+
+#[tokio::main]
+async fn run(config: Config, recording: Option<&Path>, serves_on: bool) -> anyhow::Result<()> {
+    let stop_signal = server::stop_signal()?;
+    let stack = Stack::build(config.clone()).await?;
+    let addresses = stack.addresses.clone();
+    let stop = CancellationToken::new();
+    let demonstration = async {
+        if let Some(recording) = recording {
+            demo::run(&addresses, &config, recording).await?;
+            if serves_on {
+                demo::explain(&addresses, recording)?;
+            }
+        }
+        if serves_on {
+            std::future::pending::<()>().await;
+        }
+        anyhow::Ok(())
+    };
+    let user = async {
+        let result = tokio::select! {
+            () = stop_signal => Ok(()),
+            result = demonstration => result,
+        };
+        stop.cancel();
+        result
+    };
+    let (served, demonstrated) = tokio::join!(stack.serve(stop.clone()), user);
+    demonstrated.and(served)
+}

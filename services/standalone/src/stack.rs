@@ -1,0 +1,149 @@
+//! Starts everything, in the order in which a person wants to hear of trouble, and ends it the other way round.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use transcription_common::{jwt, server};
+
+use crate::config::{Config, ignored_variables};
+use crate::data::DataFolder;
+use crate::s3::Store;
+
+/// The stack, ready to serve.
+pub struct Stack {
+    auth: Listening<auth_service::Service>,
+    transcription: Listening<transcription_service::Service>,
+    store: Store,
+    grace: Duration,
+    /// Where its users reach it.
+    pub addresses: Addresses,
+}
+
+struct Listening<S> {
+    service: S,
+    listener: TcpListener,
+}
+
+/// Where the services are reached from this machine.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// The auth service.
+    pub auth: SocketAddr,
+    /// The transcription service.
+    pub transcription: SocketAddr,
+}
+
+impl Stack {
+    /// Takes the ports, opens the data folder and loads the model.
+    pub async fn build(config: Config) -> anyhow::Result<Self> {
+        let Config {
+            auth_listen_addr,
+            transcription_listen_addr,
+            data_dir,
+            database_url,
+            jwt_secret_key,
+            algorithm,
+            accounts,
+            engine,
+            shutdown_grace_seconds,
+            log,
+        } = config;
+        let ignored = ignored_variables();
+        if !ignored.is_empty() {
+            warn!(
+                variables = ignored.join(", "),
+                "these variables are ignored: the stack in one process has its own S3"
+            );
+        }
+        let auth_listener = server::bind(auth_listen_addr, "AUTH_LISTEN_ADDR").await?;
+        let transcription_listener =
+            server::bind(transcription_listen_addr, "TRANSCRIPTION_LISTEN_ADDR").await?;
+        let addresses = Addresses {
+            auth: local(&auth_listener)?,
+            transcription: local(&transcription_listener)?,
+        };
+        let data = DataFolder::open(&data_dir)?;
+        let jwt = jwt::Settings {
+            jwt_secret_key: match jwt_secret_key {
+                Some(key) => key,
+                None => data.signing_key()?,
+            },
+            algorithm,
+        };
+        let store = Store::open(&data.s3()?).await?;
+        let auth = auth_service::Service::build(auth_service::config::Config {
+            listen_addr: auth_listen_addr,
+            database_url: database_url.unwrap_or_else(|| data.database()),
+            jwt: jwt.clone(),
+            accounts,
+            shutdown_grace_seconds,
+            log: log.clone(),
+        });
+        let transcription =
+            transcription_service::Service::build(transcription_service::config::Config {
+                listen_addr: transcription_listen_addr,
+                jwt,
+                s3: store.settings.clone(),
+                engine,
+                shutdown_grace_seconds,
+                log,
+            });
+        let (auth, transcription) = tokio::try_join!(auth, transcription)?;
+        Ok(Self {
+            auth: Listening {
+                service: auth,
+                listener: auth_listener,
+            },
+            transcription: Listening {
+                service: transcription,
+                listener: transcription_listener,
+            },
+            store,
+            grace: Duration::from_secs(shutdown_grace_seconds.get()),
+            addresses,
+        })
+    }
+
+    /// Serves until `stop` is cancelled. The store ends last: what is in flight still needs it.
+    pub async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self {
+            auth,
+            transcription,
+            store,
+            grace,
+            addresses: _,
+        } = self;
+        let stop_store = CancellationToken::new();
+        let store = tokio::spawn(server::serve(
+            store.listener,
+            store.router,
+            stop_store.clone().cancelled_owned(),
+            grace,
+        ));
+        let result = tokio::try_join!(
+            auth.service
+                .serve(auth.listener, stop.clone().cancelled_owned()),
+            transcription
+                .service
+                .serve(transcription.listener, stop.cancelled_owned()),
+        );
+        stop_store.cancel();
+        store.await.context("ending the store")??;
+        result.map(|((), ())| ())
+    }
+}
+
+/// The address under which this machine reaches a listener, which may listen on all addresses.
+fn local(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
+    let mut address = listener
+        .local_addr()
+        .context("reading a listening address")?;
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    Ok(address)
+}

@@ -1,0 +1,206 @@
+//! What can go wrong, and the one table that says how it is answered.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use tracing::{error, warn};
+use transcription_common::problem::{FieldError, Problem};
+use uuid::Uuid;
+
+use crate::audio::{AudioFormat, TAKEN};
+use crate::storage::{ObjectKey, StorageError};
+
+/// Seconds after which storage or a place may be free again.
+const RETRY_SECONDS: u32 = 5;
+
+/// Why a request fails.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The form cannot be read to its end.
+    #[error("the form is broken: {0}")]
+    BrokenForm(String),
+    /// There is no field `file`.
+    #[error("the form has no file")]
+    NoFile,
+    /// There is more than one field `file`.
+    #[error("the form has two files")]
+    TwoFiles,
+    /// The file has no bytes.
+    #[error("the file is empty")]
+    EmptyFile,
+    /// The client sent nothing for a while.
+    #[error("the upload stalled")]
+    SlowUpload,
+    /// The file is larger than is taken.
+    #[error("the file has more than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The bytes are no audio that is taken.
+    #[error("the bytes are no audio that is taken")]
+    NotAudio,
+    /// A field breaks a rule.
+    #[error("an invalid field: {}: {}", .0.field, .0.message)]
+    InvalidField(FieldError),
+    /// The recording cannot be decoded.
+    #[error("{0}")]
+    Undecodable(String),
+    /// The user has as many transcriptions in flight as one may.
+    #[error("the user has too many transcriptions in flight")]
+    UserBusy,
+    /// There are as many transcriptions in flight as there may be.
+    #[error("every place is taken")]
+    Busy,
+    /// The engine failed.
+    #[error("the engine failed: {0:#}")]
+    Engine(anyhow::Error),
+    /// The engine did not end in time.
+    #[error("the engine took longer than {limit_seconds} s")]
+    EngineTimeout {
+        /// The limit.
+        limit_seconds: u64,
+    },
+    /// The bucket does not answer as it should.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A fault of ours.
+    #[error(transparent)]
+    Internal(#[from] anyhow::Error),
+}
+
+impl Error {
+    /// A recording in a format that the engine has no decoder for.
+    pub fn no_decoder(format: AudioFormat, engine: &str, decoded: &str) -> Self {
+        Self::Undecodable(format!(
+            "The recording is {}, which the engine {engine} cannot decode yet: convert it to {decoded}.",
+            format.name()
+        ))
+    }
+
+    /// The stable code of the answer, as the manifest of a failed transcription keeps it.
+    pub fn code(&self) -> &'static str {
+        self.parts().1
+    }
+
+    fn parts(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::BrokenForm(_) => (StatusCode::BAD_REQUEST, "broken_form"),
+            Self::NoFile => (StatusCode::BAD_REQUEST, "no_file"),
+            Self::TwoFiles => (StatusCode::BAD_REQUEST, "two_files"),
+            Self::EmptyFile => (StatusCode::BAD_REQUEST, "empty_file"),
+            Self::SlowUpload => (StatusCode::REQUEST_TIMEOUT, "slow_upload"),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::NotAudio => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_audio"),
+            Self::InvalidField(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_field"),
+            Self::Undecodable(_) => (StatusCode::UNPROCESSABLE_ENTITY, "audio_undecodable"),
+            Self::UserBusy => (StatusCode::TOO_MANY_REQUESTS, "user_busy"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::Engine(_) => (StatusCode::BAD_GATEWAY, "engine_failed"),
+            Self::EngineTimeout { .. } => (StatusCode::GATEWAY_TIMEOUT, "engine_timeout"),
+            Self::Storage(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable"),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::BrokenForm(why) => format!("The form cannot be read: {why}. Send multipart/form-data with the audio in the field file."),
+            Self::NoFile => "The form has no file: send the audio in the field file.".to_owned(),
+            Self::TwoFiles => "The form has more than one field file: send one recording a request.".to_owned(),
+            Self::EmptyFile => "The file is empty.".to_owned(),
+            Self::SlowUpload => "No byte of the upload arrived for 30 seconds: send it again.".to_owned(),
+            Self::TooLarge { limit_bytes } => format!("The file is larger than the {limit_bytes} bytes that are taken."),
+            Self::NotAudio => format!("The file is not audio that is taken, whatever its name or label says. Taken are: {TAKEN}."),
+            Self::InvalidField(FieldError { field, message }) => format!("{field}: {message}"),
+            Self::Undecodable(why) => why.clone(),
+            Self::UserBusy => "You have as many transcriptions in flight as one user may: wait for one to end.".to_owned(),
+            Self::Busy => "As many transcriptions are in flight as this service takes: try again in a moment.".to_owned(),
+            Self::Engine(_) => "The recording is stored, but the engine failed to transcribe it; the request id tells the operator where to look.".to_owned(),
+            Self::EngineTimeout { limit_seconds } => format!("The recording is stored, but transcribing it took longer than {limit_seconds} seconds: send shorter recordings."),
+            Self::Storage(_) => "The storage does not answer as it should: try again in a moment.".to_owned(),
+            Self::Internal(_) => "Something went wrong on our side; the request id tells the operator where to look.".to_owned(),
+        }
+    }
+
+    /// Whether the rest of the request stays unread, so that the connection cannot be used again.
+    fn closes_the_connection(&self) -> bool {
+        match self {
+            Self::BrokenForm(_)
+            | Self::TwoFiles
+            | Self::SlowUpload
+            | Self::TooLarge { .. }
+            | Self::NotAudio
+            | Self::InvalidField(_)
+            | Self::UserBusy
+            | Self::Busy => true,
+            Self::NoFile
+            | Self::EmptyFile
+            | Self::Undecodable(_)
+            | Self::Engine(_)
+            | Self::EngineTimeout { .. }
+            | Self::Storage(_)
+            | Self::Internal(_) => false,
+        }
+    }
+
+    fn retry_after_seconds(&self) -> Option<u32> {
+        matches!(self, Self::UserBusy | Self::Busy | Self::Storage(_)).then_some(RETRY_SECONDS)
+    }
+
+    fn log(&self) {
+        match self {
+            Self::Internal(cause) => error!(cause = format!("{cause:#}"), "a request failed"),
+            Self::Engine(cause) => error!(cause = format!("{cause:#}"), "the engine failed"),
+            Self::Storage(cause) => error!(%cause, "the storage failed"),
+            other => warn!(code = other.code(), "a request was refused"),
+        }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let (status, code) = error.parts();
+        let mut problem = match &error {
+            Error::InvalidField(field) => Self::invalid_fields(vec![field.clone()]),
+            _ => Self::new(status, code, error.detail()),
+        };
+        if let Some(seconds) = error.retry_after_seconds() {
+            problem = problem.with_retry_after(seconds);
+        }
+        if error.closes_the_connection() {
+            problem = problem.closing_the_connection();
+        }
+        problem
+    }
+}
+
+/// An error as it is answered: with the names of the recording, if that was accepted before.
+#[derive(Debug)]
+pub struct Failure {
+    /// What went wrong.
+    pub error: Error,
+    /// The transcription's id and the audio's key, from acceptance on.
+    pub accepted: Option<(Uuid, ObjectKey)>,
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            error: error.into(),
+            accepted: None,
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        self.error.log();
+        let mut problem = Problem::from(self.error);
+        if let Some((id, audio_key)) = self.accepted {
+            problem = problem
+                .with_member("id", id.to_string())
+                .with_member("audio_key", audio_key.as_str());
+        }
+        problem.into_response()
+    }
+}

@@ -1,0 +1,362 @@
+//! The form of `POST /transcribe`, read in a stream: the first bytes decide the type, then the recording goes to the
+//! bucket while its size and hash are found. Nothing in the bucket is finished until [`Upload::store`] is called.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use axum::extract::Multipart;
+use axum::extract::multipart::{Field, MultipartError};
+use bytes::{Bytes, BytesMut};
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+use transcription_common::jwt::UserId;
+use transcription_common::problem::FieldError;
+use uuid::Uuid;
+
+use crate::audio::{AudioFormat, SNIFF_BYTES};
+use crate::engine::{Language, Options, Prompt};
+use crate::error::Error;
+use crate::storage::{ObjectKey, OpenUpload, Recording, Storage, StorageError};
+
+/// Up to this size a recording is kept in memory and stored by one request.
+const MAX_WHOLE_BYTES: usize = 8 * 1024 * 1024;
+/// The size of a part; S3 takes none smaller, and a larger one only costs memory.
+const PART_BYTES: usize = 5 * 1024 * 1024;
+/// A client that sends nothing for so long is given up.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
+/// Characters of the client's file name that are kept.
+const MAX_FILENAME_CHARS: usize = 255;
+/// Bytes of a field that is not the file.
+const MAX_FIELD_BYTES: usize = 8 * 1024;
+/// Fields that a form may have; more are no honest form.
+const MAX_FIELDS: usize = 32;
+/// What is still read of a form that was refused: a client that is cut off while it sends does not see the answer.
+const DRAIN_BYTES: usize = 1024 * 1024;
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Whose upload it is, and what it may be.
+pub struct Terms<'a> {
+    /// The bucket.
+    pub storage: &'a Storage,
+    /// Whose recording it is.
+    pub user: &'a UserId,
+    /// The id that the transcription will have.
+    pub id: Uuid,
+    /// The largest file that is taken.
+    pub max_upload_bytes: u64,
+}
+
+/// A form that was read to its end and whose every field is valid.
+pub struct Upload {
+    /// What the form says, and what was found out about the file.
+    pub details: Details,
+    content: Content,
+}
+
+/// What is known of an uploaded recording.
+pub struct Details {
+    /// The name that the client gave the file.
+    pub filename: String,
+    /// What the bytes are.
+    pub format: AudioFormat,
+    /// The file's size.
+    pub size_bytes: u64,
+    /// The SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
+    /// Where the recording is going to be.
+    pub key: ObjectKey,
+    /// What the client asks of the engine.
+    pub options: Options,
+}
+
+enum Content {
+    Whole(Bytes),
+    Parts(OpenUpload),
+}
+
+/// Reads the form. Whatever goes wrong, no upload stays open in the bucket.
+pub async fn receive(mut form: Multipart, terms: Terms<'_>) -> Result<Upload, Error> {
+    let mut reading = Reading::default();
+    let error = match reading.read(&mut form, &terms).await {
+        Ok(()) => match reading.file {
+            Some(file) => return Ok(file.into_upload(reading.options)),
+            None => Error::NoFile,
+        },
+        Err(error) => error,
+    };
+    if let Some(File {
+        open_upload: Some(upload),
+        ..
+    }) = reading.file
+    {
+        upload.abort().await;
+    }
+    // Out of time or read to its end: either is fine, the answer goes out now.
+    let _ = timeout(DRAIN_LIMIT, drain(form)).await;
+    Err(error)
+}
+
+impl Upload {
+    /// Finishes the audio object in the bucket. If that fails nothing is left of it.
+    pub async fn store(self, storage: &Storage) -> Result<(Details, Recording), StorageError> {
+        let Self { details, content } = self;
+        let recording = match content {
+            Content::Whole(bytes) => {
+                let content_type = details.format.content_type();
+                storage
+                    .put(&details.key, content_type, bytes.clone())
+                    .await?;
+                Recording::Memory(bytes)
+            }
+            Content::Parts(mut upload) => {
+                if let Err(error) = upload.complete().await {
+                    upload.abort().await;
+                    return Err(error);
+                }
+                Recording::Object {
+                    storage: storage.clone(),
+                    key: details.key.clone(),
+                    size_bytes: details.size_bytes,
+                }
+            }
+        };
+        Ok((details, recording))
+    }
+
+    /// Gives the upload up: nothing is left of it in the bucket.
+    pub async fn discard(self) {
+        if let Content::Parts(upload) = self.content {
+            upload.abort().await;
+        }
+    }
+}
+
+#[derive(Default)]
+struct Reading {
+    file: Option<File>,
+    options: Options,
+}
+
+impl Reading {
+    async fn read(&mut self, form: &mut Multipart, terms: &Terms<'_>) -> Result<(), Error> {
+        let mut fields = 0;
+        while let Some(field) = in_time(form.next_field()).await? {
+            fields += 1;
+            if fields > MAX_FIELDS {
+                let why = format!("it has more than {MAX_FIELDS} fields");
+                return Err(Error::BrokenForm(why));
+            }
+            match field.name() {
+                Some("file") if self.file.is_some() => return Err(Error::TwoFiles),
+                Some("file") => self.read_file(field, terms).await?,
+                Some("language") => {
+                    let text = read_text(field, "language").await?;
+                    self.options.language = parse_field("language", &text, Language::parse)?;
+                }
+                Some("prompt") => {
+                    let text = read_text(field, "prompt").await?;
+                    self.options.prompt = parse_field("prompt", &text, Prompt::parse)?;
+                }
+                // Fields that others may know are no reason to refuse a recording.
+                _ => drop(read_text(field, "a field").await?),
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_file(&mut self, mut field: Field<'_>, terms: &Terms<'_>) -> Result<(), Error> {
+        let filename = clean_filename(field.file_name().unwrap_or_default());
+        let mut buffer = BytesMut::new();
+        let mut ended = false;
+        while buffer.len() < SNIFF_BYTES && !ended {
+            match in_time(field.chunk()).await? {
+                Some(chunk) => buffer.extend_from_slice(&chunk),
+                None => ended = true,
+            }
+        }
+        if buffer.is_empty() {
+            return Err(Error::EmptyFile);
+        }
+        let head = &buffer[..buffer.len().min(SNIFF_BYTES)];
+        let format = AudioFormat::of(head).ok_or(Error::NotAudio)?;
+        let file = self.file.insert(File {
+            filename,
+            format,
+            key: ObjectKey::audio(terms.user, terms.id, format),
+            size_bytes: 0,
+            hash: Sha256::new(),
+            buffer: BytesMut::new(),
+            open_upload: None,
+        });
+        let mut next = Some(buffer.freeze());
+        while let Some(chunk) = next {
+            file.add(&chunk, terms).await?;
+            next = if ended {
+                None
+            } else {
+                in_time(field.chunk()).await?
+            };
+        }
+        file.end().await
+    }
+}
+
+struct File {
+    filename: String,
+    format: AudioFormat,
+    key: ObjectKey,
+    size_bytes: u64,
+    hash: Sha256,
+    /// What is not yet in the bucket.
+    buffer: BytesMut,
+    open_upload: Option<OpenUpload>,
+}
+
+impl File {
+    async fn add(&mut self, chunk: &Bytes, terms: &Terms<'_>) -> Result<(), Error> {
+        self.size_bytes += chunk.len() as u64;
+        if self.size_bytes > terms.max_upload_bytes {
+            let limit_bytes = terms.max_upload_bytes;
+            return Err(Error::TooLarge { limit_bytes });
+        }
+        self.hash.update(chunk);
+        self.buffer.extend_from_slice(chunk);
+        if self.open_upload.is_none() && self.buffer.len() > MAX_WHOLE_BYTES {
+            let content_type = self.format.content_type();
+            let key = self.key.clone();
+            let upload = terms.storage.open_upload(key, content_type).await?;
+            self.open_upload = Some(upload);
+        }
+        if let Some(upload) = &mut self.open_upload {
+            while self.buffer.len() >= PART_BYTES {
+                let part = self.buffer.split_to(PART_BYTES).freeze();
+                upload.add_part(part).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<(), Error> {
+        if let Some(upload) = &mut self.open_upload
+            && !self.buffer.is_empty()
+        {
+            upload.add_part(self.buffer.split().freeze()).await?;
+        }
+        Ok(())
+    }
+
+    fn into_upload(self, options: Options) -> Upload {
+        let Self {
+            filename,
+            format,
+            key,
+            size_bytes,
+            hash,
+            buffer,
+            open_upload,
+        } = self;
+        Upload {
+            details: Details {
+                filename,
+                format,
+                size_bytes,
+                sha256: hexadecimal(&hash.finalize()),
+                key,
+                options,
+            },
+            content: match open_upload {
+                Some(upload) => Content::Parts(upload),
+                None => Content::Whole(buffer.freeze()),
+            },
+        }
+    }
+}
+
+/// The SHA-256 of `bytes`, in hexadecimal.
+pub fn sha256_of(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+async fn in_time<T>(read: impl Future<Output = Result<T, MultipartError>>) -> Result<T, Error> {
+    timeout(STALL_LIMIT, read)
+        .await
+        .map_err(|_| Error::SlowUpload)?
+        .map_err(|error| Error::BrokenForm(error.body_text()))
+}
+
+async fn read_text(mut field: Field<'_>, name: &'static str) -> Result<String, Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = in_time(field.chunk()).await? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > MAX_FIELD_BYTES {
+            let why = format!("must have at most {MAX_FIELD_BYTES} bytes.");
+            return Err(Error::InvalidField(FieldError::new(name, why)));
+        }
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| Error::InvalidField(FieldError::new(name, "must be UTF-8.")))
+}
+
+/// An empty field is one that a web form left empty: the same as none.
+fn parse_field<T>(
+    name: &'static str,
+    text: &str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, Error> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let value =
+        parse(text.trim()).map_err(|why| Error::InvalidField(FieldError::new(name, why)))?;
+    Ok(Some(value))
+}
+
+/// The client's file name as the manifest keeps it: no control characters, and none that turn the text around.
+fn clean_filename(name: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    name.chars()
+        .filter(|&c| !c.is_control() && !turns(c))
+        .take(MAX_FILENAME_CHARS)
+        .collect()
+}
+
+async fn drain(mut form: Multipart) {
+    let mut drained = 0;
+    while let Ok(Some(mut field)) = form.next_field().await {
+        while let Ok(Some(chunk)) = field.chunk().await {
+            drained += chunk.len();
+            if drained > DRAIN_BYTES {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_name_keeps_its_letters_and_loses_what_could_deceive() {
+        assert_eq!(clean_filename("réunion 📼.mp3"), "réunion 📼.mp3");
+        assert_eq!(clean_filename("a\r\nb\u{202e}gpm.exe"), "abgpm.exe");
+        assert_eq!(clean_filename(&"x".repeat(4096)).len(), 255);
+    }
+
+    #[test]
+    fn a_hash_is_written_in_hexadecimal() {
+        // FIPS 180-2, appendix B.1.
+        assert_eq!(
+            sha256_of(b"abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}

@@ -100,15 +100,6 @@ impl Problem {
         self.with_header(RETRY_AFTER, HeaderValue::from(seconds))
     }
 
-    /// Adds `Connection: close`: the rest of the request is not going to be read.
-    #[must_use]
-    pub fn closing_the_connection(self) -> Self {
-        self.with_header(
-            axum::http::header::CONNECTION,
-            HeaderValue::from_static("close"),
-        )
-    }
-
     fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self

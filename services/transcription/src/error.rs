@@ -122,27 +122,6 @@ impl Error {
         }
     }
 
-    /// Whether the rest of the request stays unread, so that the connection cannot be used again.
-    fn closes_the_connection(&self) -> bool {
-        match self {
-            Self::BrokenForm(_)
-            | Self::TwoFiles
-            | Self::SlowUpload
-            | Self::TooLarge { .. }
-            | Self::NotAudio
-            | Self::InvalidField(_)
-            | Self::UserBusy
-            | Self::Busy => true,
-            Self::NoFile
-            | Self::EmptyFile
-            | Self::Undecodable(_)
-            | Self::Engine(_)
-            | Self::EngineTimeout { .. }
-            | Self::Storage(_)
-            | Self::Internal(_) => false,
-        }
-    }
-
     fn retry_after_seconds(&self) -> Option<u32> {
         matches!(self, Self::UserBusy | Self::Busy | Self::Storage(_)).then_some(RETRY_SECONDS)
     }
@@ -166,9 +145,6 @@ impl From<Error> for Problem {
         };
         if let Some(seconds) = error.retry_after_seconds() {
             problem = problem.with_retry_after(seconds);
-        }
-        if error.closes_the_connection() {
-            problem = problem.closing_the_connection();
         }
         problem
     }

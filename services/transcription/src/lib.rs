@@ -23,6 +23,7 @@ use crate::storage::Storage;
 pub mod admission;
 pub mod audio;
 pub mod config;
+pub mod early;
 pub mod engine;
 pub mod error;
 pub mod job;

@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::extract::multipart::MultipartRejection;
 use axum::extract::{DefaultBodyLimit, Multipart, State};
+use axum::middleware;
 use axum::routing::{get, post};
 use serde::Serialize;
 use tokio_util::task::TaskTracker;
@@ -14,6 +15,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::admission::Admission;
+use crate::early;
 use crate::engine::Engine;
 use crate::error::{Error, Failure};
 use crate::job::{Complete, Job};
@@ -30,6 +32,7 @@ pub fn table() -> Router<AppState> {
         .route("/transcribe/", post(transcribe))
         // The upload is read in a stream and limited by MAX_UPLOAD_BYTES.
         .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn(early::drain))
 }
 
 /// A sentence for people who open the address.

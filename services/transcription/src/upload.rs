@@ -30,9 +30,6 @@ const MAX_FILENAME_CHARS: usize = 255;
 const MAX_FIELD_BYTES: usize = 8 * 1024;
 /// Fields that a form may have; more are no honest form.
 const MAX_FIELDS: usize = 32;
-/// What is still read of a form that was refused: a client that is cut off while it sends does not see the answer.
-const DRAIN_BYTES: usize = 1024 * 1024;
-const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
 /// Whose upload it is, and what it may be.
 pub struct Terms<'a> {
@@ -91,8 +88,6 @@ pub async fn receive(mut form: Multipart, terms: Terms<'_>) -> Result<Upload, Er
     {
         upload.abort().await;
     }
-    // Out of time or read to its end: either is fine, the answer goes out now.
-    let _ = timeout(DRAIN_LIMIT, drain(form)).await;
     Err(error)
 }
 
@@ -326,18 +321,6 @@ fn clean_filename(name: &str) -> String {
         .filter(|&c| !c.is_control() && !turns(c))
         .take(MAX_FILENAME_CHARS)
         .collect()
-}
-
-async fn drain(mut form: Multipart) {
-    let mut drained = 0;
-    while let Ok(Some(mut field)) = form.next_field().await {
-        while let Ok(Some(chunk)) = field.chunk().await {
-            drained += chunk.len();
-            if drained > DRAIN_BYTES {
-                return;
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -201,11 +201,13 @@ impl Model {
             let shape = [1, self.mel.bands(), FRAMES];
             let features = StorageView::new(&shape, &mut features, sys::Device::CPU)
                 .context("handing the spectrogram over")?;
+            // Encoded once, for the language and for the text: it is a third of the work.
+            let encoded = self.whisper.encode(&features, false)?;
             let language = match &language {
                 Some(language) => language,
-                None => language.insert(self.detect_language(&features)?),
+                None => language.insert(self.detect_language(&encoded)?),
             };
-            let heard = self.hear(&features, language, options, in_window)?;
+            let heard = self.hear(&encoded, language, options, in_window)?;
             for segment in &heard.segments {
                 text.push_str(&self.tokens.decode(segment)?);
             }
@@ -217,11 +219,11 @@ impl Model {
         })
     }
 
-    fn detect_language(&self, features: &StorageView) -> anyhow::Result<String> {
+    fn detect_language(&self, encoded: &StorageView) -> anyhow::Result<String> {
         if !self.tokens.is_multilingual() {
             return Ok("en".to_owned());
         }
-        let detected = self.whisper.detect_language(features)?;
+        let detected = self.whisper.detect_language(encoded)?;
         let best = detected
             .into_iter()
             .flatten()
@@ -241,7 +243,7 @@ impl Model {
     /// What is said in one window.
     fn hear(
         &self,
-        features: &StorageView,
+        encoded: &StorageView,
         language: &str,
         options: &Options,
         window_samples: usize,
@@ -255,7 +257,7 @@ impl Model {
         };
         let result = self
             .whisper
-            .generate(features, &[prompt], &settings)?
+            .generate(encoded, &[prompt], &settings)?
             .into_iter()
             .next()
             .context("the model gave no result")?;

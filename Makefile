@@ -1,0 +1,45 @@
+# The commands of the project. `make help` lists them.
+
+SHELL := /bin/sh
+# Rust that `prepare` has just installed.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+# What is downloaded, shared by all checkouts.
+export LAB_CACHE ?= $(HOME)/.cache/transcription-lab
+
+bin := $(or $(CARGO_TARGET_DIR),target)/release
+recording := tests/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav
+# Everything is always built together: another selection of packages has other features, and would build again.
+cargo_build := cargo build --release --workspace --bins --locked
+
+export WHISPER_MODEL ?= $(LAB_CACHE)/models/base
+run demo: export LOG_FORMAT ?= pretty
+run demo: export RUST_LOG ?= warn
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint build prepare
+
+help: ## Lists the commands.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+run: build ## Transcribes a recording, then serves on ports 8001 and 8000 until Ctrl-C.
+	@$(bin)/transcription-standalone serve --demo $(recording)
+
+demo: build ## Transcribes a recording and ends.
+	@$(bin)/transcription-standalone demo $(recording)
+
+test: lint build ## Lints, then runs all tests. Installs what they need.
+	@tests/lab/fetch.sh whisper-tiny.en
+	@tests/lab/fetch.sh seaweedfs
+	cargo test --release --workspace --locked
+
+lint: prepare ## Checks formatting and clippy's rules.
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets --locked -- -D warnings
+
+build: prepare
+	@echo "Building. The first time takes about 15 minutes on 2 cores: a C++ library is built too."
+	$(cargo_build)
+
+prepare:
+	@services/standalone/prepare.sh
+	@tests/lab/fetch.sh whisper-base

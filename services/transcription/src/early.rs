@@ -1,0 +1,105 @@
+//! Answers that come before the request's body was read to its end: a wrong token, no place, not audio, too large.
+//!
+//! A client that is cut off while it still sends sees a broken connection and not the answer, so a little more of the
+//! body is read before the answer goes out.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::header::{CONNECTION, EXPECT};
+use axum::middleware::Next;
+use axum::response::Response;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+
+/// What is still read, at most: whoever has more to send is told to stop by the end of the connection.
+const DRAIN_BYTES: usize = 1024 * 1024;
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Reads what a handler left of the body, or closes the connection if that is too much.
+pub async fn drain(request: Request, next: Next) -> Response {
+    // Such a client waits for our word before it sends; the answer is the word.
+    let waits = request.headers().contains_key(EXPECT);
+    let (parts, body) = request.into_parts();
+    let mut shared = Shared(Arc::new(Mutex::new(Counted {
+        body,
+        polled: false,
+    })));
+    let mut response = next
+        .run(Request::from_parts(parts, Body::new(shared.clone())))
+        .await;
+    let ended = if waits && !shared.was_polled() {
+        false
+    } else {
+        timeout(DRAIN_LIMIT, shared.drain()).await.unwrap_or(false)
+    };
+    if !ended {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
+}
+
+/// A body that the handler reads, and we after it.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Counted>>);
+
+struct Counted {
+    body: Body,
+    polled: bool,
+}
+
+impl Shared {
+    fn with<T>(&self, read: impl FnOnce(&mut Counted) -> T) -> T {
+        read(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn was_polled(&self) -> bool {
+        self.with(|counted| counted.polled)
+    }
+
+    /// Whether the body's end was reached.
+    async fn drain(&mut self) -> bool {
+        let mut drained = 0;
+        while !self.is_end_stream() {
+            match self.frame().await {
+                Some(Ok(frame)) => drained += frame.data_ref().map_or(0, Bytes::len),
+                Some(Err(_)) => return false,
+                None => return true,
+            }
+            if drained > DRAIN_BYTES {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl http_body::Body for Shared {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.with(|counted| {
+            counted.polled = true;
+            Pin::new(&mut counted.body).poll_frame(context)
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.with(|counted| counted.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.with(|counted| counted.body.size_hint())
+    }
+}

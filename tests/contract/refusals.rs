@@ -1,0 +1,195 @@
+//! What is refused, how, and that nothing is left of it in the bucket.
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use reqwest::multipart::{Form, Part};
+use serde_json::json;
+use transcription_tests::client::{Answer, User, http};
+use transcription_tests::speech::{as_large_wav, librivox};
+use transcription_tests::stack::{Environment, SIGNING_KEY, TwoServices};
+
+fn file(bytes: impl Into<Vec<u8>>) -> Part {
+    Part::bytes(bytes.into()).file_name("a.wav")
+}
+
+async fn user(stack: &TwoServices) -> User {
+    User::register(&stack.auth.url, &stack.transcription.url, "ada").await
+}
+
+#[tokio::test]
+async fn only_a_token_of_ours_is_taken() {
+    let stack = TwoServices::start().await;
+    let clip = librivox().swap_remove(1);
+    let sign = |sub: &str, exp: u64, algorithm: Algorithm, key: &str| {
+        let claims = json!({"sub": sub, "username": "ada", "exp": exp});
+        let key = EncodingKey::from_secret(key.as_bytes());
+        jsonwebtoken::encode(&Header::new(algorithm), &claims, &key).unwrap()
+    };
+    let later = 4_102_444_800;
+    let other_key = "another-signing-key-of-enough-bytes-0123456789";
+    // {"alg":"none","typ":"JWT"}.{"sub":"1","username":"ada","exp":4102444800}.
+    let unsigned = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiIxIiwidXNlcm5hbWUiOiJhZGEiLCJleHAiOjQxMDI0NDQ4MDB9.";
+    let cases = [
+        (
+            sign("1", later, Algorithm::HS256, other_key),
+            "token_invalid",
+        ),
+        (
+            sign("1", later, Algorithm::HS512, SIGNING_KEY),
+            "token_invalid",
+        ),
+        (
+            sign("../2", later, Algorithm::HS256, SIGNING_KEY),
+            "token_invalid",
+        ),
+        (
+            sign("1", 1_000_000_000, Algorithm::HS256, SIGNING_KEY),
+            "token_expired",
+        ),
+        (unsigned.to_owned(), "token_invalid"),
+        ("not a token".to_owned(), "token_invalid"),
+    ];
+
+    let request = || {
+        let form = Form::new().part("file", file(clip.wav.clone()));
+        http()
+            .post(format!("{}/transcribe", stack.transcription.url))
+            .multipart(form)
+    };
+    for (token, code) in cases {
+        let answer = Answer::of(request().bearer_auth(&token).send().await.unwrap()).await;
+        answer.assert_problem(401, code);
+        assert_eq!(answer.headers["www-authenticate"], "Bearer");
+    }
+    let answer = Answer::of(request().send().await.unwrap()).await;
+    answer.assert_problem(401, "token_missing");
+
+    assert_eq!(stack.s3.keys().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn the_bytes_decide_what_is_audio_and_not_the_label() {
+    let stack = TwoServices::start().await;
+    let ada = user(&stack).await;
+    let clip = librivox().swap_remove(1);
+
+    let text = file(&b"I am a text, whatever they say."[..])
+        .mime_str("audio/wav")
+        .unwrap();
+    let answer = ada.send(Form::new().part("file", text)).await;
+    let detail = answer.assert_problem(415, "not_audio");
+    assert!(detail.contains("WAV, FLAC, MP3"), "{detail}");
+    assert_eq!(stack.s3.keys().await, [""; 0]);
+
+    let unlabelled = Part::bytes(clip.wav)
+        .file_name("a.bin")
+        .mime_str("application/octet-stream")
+        .unwrap();
+    let answer = ada.send(Form::new().part("file", unlabelled)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_form_that_is_not_right_leaves_nothing_behind() {
+    let settings = Environment::from([("MAX_UPLOAD_BYTES", "9000000".to_owned())]);
+    let stack = TwoServices::start_with(settings).await;
+    let ada = user(&stack).await;
+    let clip = librivox().swap_remove(1);
+    let good = || Form::new().part("file", file(clip.wav.clone()));
+    let large = as_large_wav(&librivox());
+    assert!(large.len() > 9_000_000, "{}", large.len());
+
+    ada.send(Form::new().text("language", "en"))
+        .await
+        .assert_problem(400, "no_file");
+    ada.send(Form::new().part("file", file("")))
+        .await
+        .assert_problem(400, "empty_file");
+    ada.send(good().part("file", file(clip.wav.clone())))
+        .await
+        .assert_problem(400, "two_files");
+    let detail = ada
+        .transcribe("a.wav", large)
+        .await
+        .assert_problem(413, "too_large");
+    assert!(detail.contains("9000000"), "{detail}");
+    ada.send(good().text("language", "<|en|>"))
+        .await
+        .assert_problem(422, "invalid_field");
+    let answer = ada.send(good().text("language", "de")).await;
+    let detail = answer.assert_problem(422, "invalid_field");
+    assert!(
+        detail.contains("tiny.en does not know the language de"),
+        "{detail}"
+    );
+    let no_form = http()
+        .post(format!("{}/transcribe", stack.transcription.url))
+        .bearer_auth(&ada.token)
+        .body("nothing like a form");
+    Answer::of(no_form.send().await.unwrap())
+        .await
+        .assert_problem(400, "broken_form");
+
+    assert_eq!(stack.s3.keys().await, [""; 0]);
+    assert_eq!(stack.s3.open_uploads().await, 0);
+    assert_eq!(ada.send(good().text("language", "en-GB")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_recording_that_cannot_be_decoded_is_kept_and_the_answer_names_it() {
+    let stack = TwoServices::start().await;
+    let ada = user(&stack).await;
+    let mut mp3_frame = vec![0xff, 0xfb, 0x90, 0x00];
+    mp3_frame.resize(417, 0);
+    let mut damaged = librivox().swap_remove(1).wav;
+    damaged[20..24].copy_from_slice(&[0xff; 4]); // the codec and the channels
+
+    for (bytes, says) in [(mp3_frame.repeat(20), "MP3"), (damaged, "WAV")] {
+        let answer = ada.transcribe("a", bytes).await;
+        let detail = answer.assert_problem(422, "audio_undecodable");
+        assert!(detail.contains(says), "{detail}");
+        let id = answer.json["id"].as_str().unwrap();
+        let (manifest, _) = stack
+            .s3
+            .object(&format!("private/1/manifests/{id}.json"))
+            .await;
+        let manifest = serde_json::from_slice::<serde_json::Value>(&manifest).unwrap();
+        assert_eq!(manifest["state"], "failed");
+        assert_eq!(manifest["code"], "audio_undecodable");
+        assert_eq!(manifest["audio"]["key"], answer.json["audio_key"]);
+    }
+    let keys = stack.s3.keys().await;
+    assert_eq!(
+        keys.iter().filter(|key| key.contains("/audio/")).count(),
+        2,
+        "{keys:?}"
+    );
+    assert!(
+        !keys.iter().any(|key| key.contains("/transcripts/")),
+        "{keys:?}"
+    );
+}
+
+#[tokio::test]
+async fn more_at_once_than_one_user_may_is_refused_at_once() {
+    let settings = Environment::from([("MAX_CONCURRENT_PER_USER", "1".to_owned())]);
+    let stack = TwoServices::start_with(settings).await;
+    let ada = user(&stack).await;
+    let wav = librivox().swap_remove(0).wav;
+
+    let answers = tokio::join!(
+        ada.transcribe("1.wav", wav.clone()),
+        ada.transcribe("2.wav", wav.clone()),
+        ada.transcribe("3.wav", wav),
+    );
+
+    let answers = [answers.0, answers.1, answers.2];
+    assert_eq!(
+        answers.iter().filter(|answer| answer.status == 200).count(),
+        1,
+        "{answers:?}"
+    );
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        answer.assert_problem(429, "user_busy");
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+}

@@ -1,0 +1,139 @@
+//! The stack in one process, as `make run` starts it.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+use transcription_tests::client::User;
+use transcription_tests::files::recording;
+use transcription_tests::process::{Process, wait_until_answered};
+use transcription_tests::speech::{librivox, word_errors};
+use transcription_tests::stack::{Standalone, standalone_command};
+
+#[tokio::test]
+async fn a_new_user_gets_the_words_and_everything_is_on_the_disk() {
+    let folder = TempDir::new().unwrap();
+    let stack = Standalone::start(folder.path()).await;
+    let ada = User::register(&stack.auth_url, &stack.transcription_url, "ada").await;
+    let clip = librivox().swap_remove(0);
+
+    let answer = ada.transcribe(&clip.file_name, clip.wav.clone()).await;
+
+    let text = answer.json["transcription"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{answer:?}"));
+    assert!(word_errors(text, &clip.words) <= 1, "{text}");
+    let bucket = folder.path().join("data/s3/recordings");
+    let stored = |name: &str| fs::read(bucket.join(answer.json[name].as_str().unwrap())).unwrap();
+    assert_eq!(stored("audio_key"), clip.wav);
+    assert_eq!(String::from_utf8(stored("transcript_key")).unwrap(), text);
+    assert!(folder.path().join("data/auth.db").is_file());
+}
+
+#[tokio::test]
+async fn the_signing_key_is_made_once_for_its_owner_alone_and_tokens_outlive_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let key_file = folder.path().join("data/jwt.key");
+    let mut stack = Standalone::start(folder.path()).await;
+    let ada = User::register(&stack.auth_url, &stack.transcription_url, "ada").await;
+    let key = fs::read_to_string(&key_file).unwrap();
+    let status = stack.process.terminate().await;
+    assert!(status.success(), "{status}");
+    assert!(
+        !stack.process.log().contains(key.trim_end()),
+        "the key is in the log"
+    );
+
+    let stack = Standalone::start(folder.path()).await;
+
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&key_file), 0o600);
+    assert_eq!(mode(&folder.path().join("data")), 0o700);
+    assert_eq!(fs::read_to_string(&key_file).unwrap(), key);
+    let me = reqwest::Client::builder().no_proxy().build().unwrap();
+    let me = me
+        .get(format!("{}/me", stack.auth_url))
+        .bearer_auth(&ada.token);
+    assert_eq!(me.send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn the_demo_prints_the_words_and_where_they_are_and_ends() {
+    let folder = TempDir::new().unwrap();
+    let clip = librivox().swap_remove(0);
+    let (mut command, ..) = standalone_command(folder.path());
+    command
+        .env("RUST_LOG", "warn")
+        .arg("demo")
+        .arg(recording(&clip.file_name));
+
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap();
+
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{printed}");
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "",
+        "the log is not for the demo's reader"
+    );
+    let heard = printed
+        .lines()
+        .map(|line| word_errors(line, &clip.words))
+        .min()
+        .unwrap();
+    assert!(heard <= 1, "{printed}");
+    for kind in ["recording: ", "text: "] {
+        let (_, path) = printed.split_once(kind).unwrap();
+        let path = path.lines().next().unwrap().trim();
+        assert!(folder.path().join(path).is_file(), "{path} in:\n{printed}");
+    }
+}
+
+#[tokio::test]
+async fn the_curl_lines_that_the_demo_prints_work_as_they_stand() {
+    let folder = TempDir::new().unwrap();
+    let clip = librivox().swap_remove(0);
+    let (mut command, auth, _) = standalone_command(folder.path());
+    command
+        .arg("serve")
+        .arg("--demo")
+        .arg(recording(&clip.file_name));
+    let mut process = Process::start(&mut command, folder.path().join("log"));
+    wait_until_answered(&format!("http://{auth}"), &mut process).await;
+    while !process.log().contains("Ctrl-C ends it.") {
+        process.assert_running();
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let log = process.log();
+    let lines = log
+        .lines()
+        .filter(|line| line.starts_with("curl ") || line.starts_with("TOKEN="));
+    let script = lines.collect::<Vec<_>>().join("\n");
+    assert_eq!(script.lines().count(), 3, "{log}");
+
+    let answers = tokio::task::spawn_blocking(move || {
+        let mut shell = Command::new("bash")
+            .args(["-ec", &script])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut answers = String::new();
+        shell
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut answers)
+            .unwrap();
+        assert!(shell.wait().unwrap().success(), "{script}\n{answers}");
+        answers
+    });
+
+    let answers = answers.await.unwrap();
+    assert!(answers.contains(r#""username":"ada""#), "{answers}");
+    assert!(answers.contains("leisure to consider"), "{answers}");
+}

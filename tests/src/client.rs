@@ -1,0 +1,118 @@
+//! A client of the services: it knows the contract and nothing else.
+
+use std::time::Duration;
+
+use reqwest::multipart::{Form, Part};
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+
+/// The password of every user in tests.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// Someone with an account and a token.
+pub struct User {
+    http: reqwest::Client,
+    transcription_url: String,
+    /// The id, as `/register` gave it.
+    pub id: i64,
+    /// The token, as `/login` gave it.
+    pub token: String,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The media type.
+    pub content_type: String,
+    /// The headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// The body.
+    pub json: Value,
+}
+
+impl User {
+    /// Registers `name` and logs in.
+    pub async fn register(auth_url: &str, transcription_url: &str, name: &str) -> Self {
+        let http = http();
+        let account =
+            json!({"username": name, "email": format!("{name}@example.com"), "password": PASSWORD});
+        let registered = post(&http, &format!("{auth_url}/register"), &account).await;
+        assert_eq!(registered.status, StatusCode::CREATED, "{registered:?}");
+        let login = json!({"username_or_email": name, "password": PASSWORD});
+        let token = post(&http, &format!("{auth_url}/login"), &login).await;
+        assert_eq!(token.status, StatusCode::OK, "{token:?}");
+        Self {
+            http,
+            transcription_url: transcription_url.to_owned(),
+            id: registered.json["id"].as_i64().unwrap(),
+            token: token.json["access_token"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    /// Sends a file, as a browser does.
+    pub async fn transcribe(&self, file_name: &str, bytes: Vec<u8>) -> Answer {
+        let part = Part::bytes(bytes).file_name(file_name.to_owned());
+        self.send(Form::new().part("file", part)).await
+    }
+
+    /// Sends a form.
+    pub async fn send(&self, form: Form) -> Answer {
+        let request = self
+            .http
+            .post(format!("{}/transcribe", self.transcription_url))
+            .bearer_auth(&self.token)
+            .multipart(form);
+        Answer::of(request.send().await.unwrap()).await
+    }
+}
+
+impl Answer {
+    /// Reads an answer.
+    pub async fn of(response: Response) -> Self {
+        let status = response.status();
+        let headers = response.headers().clone();
+        let content_type = headers
+            .get("content-type")
+            .map_or("", |value| value.to_str().unwrap())
+            .to_owned();
+        let text = response.text().await.unwrap();
+        let json = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Self {
+            status,
+            content_type,
+            headers,
+            json,
+        }
+    }
+
+    /// Fails the test if this is not a problem (RFC 9457) with this status and code; gives its sentence.
+    #[track_caller]
+    pub fn assert_problem(&self, status: u16, code: &str) -> String {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        assert_eq!(self.content_type, "application/problem+json", "{self:?}");
+        assert_eq!(self.json["code"], code, "{self:?}");
+        assert_eq!(self.json["status"], status, "{self:?}");
+        assert_eq!(self.json["type"], "about:blank", "{self:?}");
+        assert!(self.json["title"].is_string(), "{self:?}");
+        let request_id = self.headers["x-request-id"].to_str().unwrap();
+        assert_eq!(self.json["request_id"], request_id, "{self:?}");
+        self.json["detail"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Posts JSON.
+pub async fn post(http: &reqwest::Client, url: &str, body: &Value) -> Answer {
+    Answer::of(http.post(url).json(body).send().await.unwrap()).await
+}
+
+/// A client with time limits that asks no proxy.
+pub fn http() -> reqwest::Client {
+    reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .timeout(Duration::from_secs(180))
+        .no_proxy()
+        .build()
+        .unwrap()
+}

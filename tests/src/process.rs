@@ -1,0 +1,98 @@
+//! Programs that are started for a test and are gone after it.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+/// How long a condition may take to come true on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running program. It is killed when this is dropped, and its log is shown if the test failed.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program that logs to `log`. It has no environment but what `command` sets.
+    pub fn start(command: &mut Command, log: PathBuf) -> Self {
+        let output = File::create(&log).unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        Self { child, log }
+    }
+
+    /// What the program has written so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Fails the test if the program has ended.
+    pub fn assert_running(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("the program ended with {status}:\n{}", self.log());
+        }
+    }
+
+    /// Asks the program to end, as Kubernetes does, and waits for that.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        let kill = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(kill.success(), "{pid} was gone already");
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "the program goes on after SIGTERM:\n{}",
+                self.log()
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- {}\n{}", self.log.display(), self.log());
+        }
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Waits until a GET of `url` is answered, whatever the answer.
+pub async fn wait_until_answered(url: &str, process: &mut Process) {
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(5))
+        .no_proxy()
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    while client.get(url).send().await.is_err() {
+        process.assert_running();
+        assert!(
+            start.elapsed() < PATIENCE,
+            "{url} does not answer:\n{}",
+            process.log()
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,160 @@
+//! SeaweedFS, an S3 server of its own: what our services meet in production is not our own S3 either.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_config::timeout::TimeoutConfig;
+use aws_credential_types::Credentials;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{Region, RequestChecksumCalculation, ResponseChecksumValidation};
+use tempfile::TempDir;
+
+use crate::files::cached;
+use crate::process::{Process, free_port, wait_until_answered};
+
+/// The access key of the lab's S3 server.
+pub const ACCESS_KEY: &str = "lab-access-key";
+/// Its secret, which guards nothing: the server listens on loopback and lives as long as a test.
+pub const SECRET_KEY: &str = "lab-secret-key";
+/// The bucket that is there from the start.
+pub const BUCKET: &str = "recordings";
+
+/// A running server with one empty bucket.
+pub struct SeaweedFs {
+    process: Process,
+    /// Its address, for `AWS_ENDPOINT_URL_S3`.
+    pub endpoint: String,
+    /// A client with the server's keys.
+    pub client: Client,
+    _folder: TempDir,
+}
+
+impl SeaweedFs {
+    /// Starts a server with its own ports and folder.
+    pub async fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let config = folder.path().join("s3.json");
+        let identity = serde_json::json!({"identities": [{
+            "name": "lab",
+            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }]});
+        std::fs::write(&config, identity.to_string()).unwrap();
+        let port = free_port();
+        let mut process = Process::start(
+            &mut command(folder.path(), &config, port),
+            folder.path().join("log"),
+        );
+        let endpoint = format!("http://127.0.0.1:{port}");
+        wait_until_answered(&endpoint, &mut process).await;
+        let client = client(&endpoint).await;
+        client.create_bucket().bucket(BUCKET).send().await.unwrap();
+        Self {
+            process,
+            endpoint,
+            client,
+            _folder: folder,
+        }
+    }
+
+    /// The keys of all objects in the bucket, in order.
+    pub async fn keys(&self) -> Vec<String> {
+        let listed = self
+            .client
+            .list_objects_v2()
+            .bucket(BUCKET)
+            .send()
+            .await
+            .unwrap();
+        assert_ne!(
+            listed.is_truncated,
+            Some(true),
+            "more objects than a test makes"
+        );
+        listed
+            .contents
+            .unwrap_or_default()
+            .into_iter()
+            .map(|object| object.key.unwrap())
+            .collect()
+    }
+
+    /// How many uploads are open in the bucket.
+    pub async fn open_uploads(&self) -> usize {
+        let listed = self
+            .client
+            .list_multipart_uploads()
+            .bucket(BUCKET)
+            .send()
+            .await
+            .unwrap();
+        listed.uploads.unwrap_or_default().len()
+    }
+
+    /// An object's bytes and content type.
+    pub async fn object(&self, key: &str) -> (Vec<u8>, String) {
+        let object = self
+            .client
+            .get_object()
+            .bucket(BUCKET)
+            .key(key)
+            .send()
+            .await
+            .unwrap();
+        let content_type = object.content_type.clone().unwrap_or_default();
+        (object.body.collect().await.unwrap().to_vec(), content_type)
+    }
+
+    /// The server's log.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+fn command(folder: &Path, config: &Path, port: u16) -> Command {
+    let mut command = Command::new(cached("seaweedfs-4.48/weed"));
+    command
+        .env_clear()
+        .env("HOME", folder)
+        .arg("server")
+        .arg("-s3")
+        .arg(format!("-dir={}", folder.display()))
+        .arg(format!("-s3.config={}", config.display()))
+        .arg(format!("-s3.port={port}"))
+        .args([
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-master.telemetry=false",
+        ])
+        .args(["-master.volumeSizeLimitMB=64", "-volume.max=20"])
+        .args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false"]);
+    // Each service listens twice; ports that are not given would be the same for every server on this machine.
+    for service in ["master", "volume", "filer"] {
+        command
+            .arg(format!("-{service}.port={}", free_port()))
+            .arg(format!("-{service}.port.grpc={}", free_port()));
+    }
+    command.arg(format!("-s3.port.grpc={}", free_port()));
+    command
+}
+
+async fn client(endpoint: &str) -> Client {
+    let timeouts = TimeoutConfig::builder()
+        .operation_timeout(Duration::from_secs(30))
+        .build();
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .credentials_provider(Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "lab"))
+        .region(Region::new("us-east-1"))
+        .endpoint_url(endpoint)
+        .timeout_config(timeouts)
+        .load()
+        .await;
+    let config = aws_sdk_s3::config::Builder::from(&config)
+        .force_path_style(true)
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .build();
+    Client::from_conf(config)
+}

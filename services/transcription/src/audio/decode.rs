@@ -279,11 +279,12 @@ mod tests {
             let samples = resampled_sine(rate, 1.5);
 
             assert_eq!(samples.len(), 24_000, "{rate} Hz");
-            // Away from the ends, every sample is where the same sine at 16 kHz has it.
+            // Away from the ends, every sample is where the same sine at 16 kHz has it, to within half a sample: the
+            // filter's delay is cut in whole samples. At its steepest the sine moves 0.17 a sample.
             for (i, sample) in samples.iter().enumerate().skip(800).take(22_000) {
                 let expected = (i as f32 * 440.0 * std::f32::consts::TAU / 16_000.0).sin();
                 assert!(
-                    (sample - expected).abs() < 0.02,
+                    (sample - expected).abs() < 0.09,
                     "{rate} Hz, sample {i}: {sample} for {expected}"
                 );
             }

@@ -8,10 +8,9 @@ use transcription_tests::speech::{as_large_wav, librivox, word_errors};
 use transcription_tests::stack::TwoServices;
 
 fn sha256_of(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let hash = Sha256::digest(bytes);
+    let digits = hash.iter().map(|byte| format!("{byte:02x}"));
+    digits.collect::<Vec<_>>().concat()
 }
 
 /// The bucket holds the recording, its text and its manifest under the keys of the answer, and they agree.

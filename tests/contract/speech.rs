@@ -64,22 +64,6 @@ async fn flac_is_heard_like_the_wav_it_was_made_from() {
         of_flac.json["duration_seconds"],
         of_wav.json["duration_seconds"]
     );
-    assert!(
-        of_flac.json["audio_key"]
-            .as_str()
-            .unwrap()
-            .ends_with(".flac")
-    );
-}
-
-#[tokio::test]
-async fn silence_has_no_words() {
-    let stack = TwoServices::start().await;
-    let ada = User::register(&stack.auth.url, &stack.transcription.url, "ada").await;
-    let mut silence = librivox().swap_remove(0).wav;
-    silence[44..].fill(0);
-
-    let answer = ada.transcribe("silence.wav", silence).await;
-
-    assert_eq!(answer.json["transcription"], "", "{answer:?}");
+    let audio_key = of_flac.json["audio_key"].as_str().unwrap();
+    assert_eq!(audio_key.rsplit_once('.').unwrap().1, "flac");
 }

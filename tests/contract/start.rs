@@ -73,7 +73,9 @@ async fn a_folder_that_cannot_be_written_is_one_sentence() {
 async fn a_model_that_is_not_there_is_one_sentence() {
     let folder = TempDir::new().unwrap();
     let (mut command, ..) = standalone_command(folder.path());
-    command.env("WHISPER_MODEL", "/nowhere/base");
+    command
+        .env("WHISPER_MODEL", "/nowhere/base")
+        .env("RUST_LOG", "warn");
 
     let (line, code) = complaint(command).await;
 

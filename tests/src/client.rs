@@ -111,7 +111,7 @@ pub async fn post(http: &reqwest::Client, url: &str, body: &Value) -> Answer {
 pub fn http() -> reqwest::Client {
     reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(5))
-        .timeout(Duration::from_secs(180))
+        .timeout(Duration::from_mins(3))
         .no_proxy()
         .build()
         .unwrap()

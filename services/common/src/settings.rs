@@ -18,8 +18,8 @@ const BAD_SETTING: u8 = 2;
 /// On a bad value the error is one plain line on standard error and the exit code that is returned here (2); for
 /// `--help` and `--version` it is their text on standard output and 0.
 pub fn parse<T: Parser>() -> Result<T, ExitCode> {
+    let names = variable_names(&T::command());
     let command = ignore_empty_variables(T::command());
-    let names = variable_names(&command);
     let matches = command
         .clone()
         .try_get_matches_from(with_default_subcommand(&command))

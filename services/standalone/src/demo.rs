@@ -23,7 +23,7 @@ struct Token {
 }
 
 #[derive(Deserialize)]
-struct Transcription {
+struct Heard {
     transcription: String,
     language: Option<String>,
     duration_seconds: Option<f64>,
@@ -81,7 +81,7 @@ pub async fn run(addresses: &Addresses, config: &Config, recording: &Path) -> an
         .post(format!("{transcription}/transcribe"))
         .bearer_auth(token.access_token)
         .multipart(form);
-    let heard = ask::<Transcription>(request).await?;
+    let heard = ask::<Heard>(request).await?;
 
     let length = heard
         .duration_seconds

@@ -21,21 +21,21 @@ fn main() -> ExitCode {
     if let Err(error) = telemetry::init(&config.log) {
         return settings::complain(&format!("{error:#}"));
     }
-    match run(config, recording.as_deref(), serves_on) {
+    match run(&config, recording.as_deref(), serves_on) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => settings::fail(&error),
     }
 }
 
 #[tokio::main]
-async fn run(config: Config, recording: Option<&Path>, serves_on: bool) -> anyhow::Result<()> {
+async fn run(config: &Config, recording: Option<&Path>, serves_on: bool) -> anyhow::Result<()> {
     let stop_signal = server::stop_signal()?;
-    let stack = Stack::build(config.clone()).await?;
+    let stack = Box::pin(Stack::build(config.clone())).await?;
     let addresses = stack.addresses.clone();
     let stop = CancellationToken::new();
     let demonstration = async {
         if let Some(recording) = recording {
-            demo::run(&addresses, &config, recording).await?;
+            demo::run(&addresses, config, recording).await?;
             if serves_on {
                 demo::explain(&addresses, recording)?;
             }

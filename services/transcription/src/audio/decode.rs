@@ -253,6 +253,12 @@ fn refuse_rate(format: AudioFormat, error: &dyn StdError) -> DecodeError {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "short sines"
+)]
 mod tests {
     use super::*;
 

@@ -37,7 +37,7 @@ lint: prepare ## Checks formatting and clippy's rules.
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 
 build: prepare
-	@echo "Building. The first time takes about 15 minutes on 2 cores: a C++ library is built too."
+	@[ -e $(bin)/transcription-standalone ] || echo "Building. The first time takes a while (see README): a C++ library is built too."
 	$(cargo_build)
 
 prepare:

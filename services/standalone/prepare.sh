@@ -39,14 +39,28 @@ rust_found() {
     version=$(cargo --version 2>/dev/null | cut -d ' ' -f 2)
     [ "$(printf '%s\n%s\n' "$RUST_NEEDED" "$version" | sort -V | head -n 1)" = "$RUST_NEEDED" ]
 }
-if ! rust_found; then
-    say "Rust $RUST_NEEDED or newer is not installed (found: ${version:-none})."
+install_rust() {
     if command -v rustup >/dev/null 2>&1; then
         say "Installing the stable toolchain with rustup ..."
         rustup toolchain install stable --profile minimal --component clippy,rustfmt
         rustup default stable
-    else
-        say "Installing it for this user with rustup, from https://rustup.rs ..."
-        curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --component clippy,rustfmt
+        return
     fi
+    say "Installing it for this user with rustup, from https://rustup.rs ..."
+    installer=$(mktemp)
+    trap 'rm -f "$installer"' EXIT INT TERM
+    curl --proto '=https' --tlsv1.2 -sSf -o "$installer" https://sh.rustup.rs || {
+        say "Rust could not be downloaded. Install Rust $RUST_NEEDED or newer yourself, then run this again." >&2
+        exit 1
+    }
+    sh "$installer" -y --profile minimal --component clippy,rustfmt
+    PATH="$HOME/.cargo/bin:$PATH"
+}
+if ! rust_found; then
+    say "Rust $RUST_NEEDED or newer is not installed (found: ${version:-none})."
+    install_rust
+    rust_found || {
+        say "Rust was installed, but cargo is still ${version:-not found}. Check the PATH." >&2
+        exit 1
+    }
 fi

@@ -6,12 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use reqwest::multipart::{Form, Part};
 use tempfile::TempDir;
-use transcription_tests::client::User;
+use transcription_tests::client::{User, http};
 use transcription_tests::files::recording;
 use transcription_tests::process::{Process, wait_until_answered};
-use transcription_tests::speech::{librivox, word_errors};
-use transcription_tests::stack::{Standalone, standalone_command};
+use transcription_tests::speech::{as_large_wav, librivox, word_errors};
+use transcription_tests::stack::{Environment, Standalone, standalone_command};
 
 #[tokio::test]
 async fn a_new_user_gets_the_words_and_everything_is_on_the_disk() {
@@ -53,8 +54,7 @@ async fn the_signing_key_is_made_once_for_its_owner_alone_and_tokens_outlive_a_r
     assert_eq!(mode(&key_file), 0o600);
     assert_eq!(mode(&folder.path().join("data")), 0o700);
     assert_eq!(fs::read_to_string(&key_file).unwrap(), key);
-    let me = reqwest::Client::builder().no_proxy().build().unwrap();
-    let me = me
+    let me = http()
         .get(format!("{}/me", stack.auth_url))
         .bearer_auth(&ada.token);
     assert_eq!(me.send().await.unwrap().status(), 200);
@@ -136,4 +136,58 @@ async fn the_curl_lines_that_the_demo_prints_work_as_they_stand() {
     let answers = answers.await.unwrap();
     assert!(answers.contains(r#""username":"ada""#), "{answers}");
     assert!(answers.contains("leisure to consider"), "{answers}");
+}
+
+/// Starts a stack, sends a recording and tells it to stop as soon as the recording is accepted. Gives what the caller
+/// saw, and whether there is a text.
+async fn stop_while_transcribing(grace_seconds: u64) -> (reqwest::Result<u16>, bool) {
+    let folder = TempDir::new().unwrap();
+    let settings = Environment::from([("SHUTDOWN_GRACE_SECONDS", grace_seconds.to_string())]);
+    let mut stack = Standalone::start_with(folder.path(), settings).await;
+    let ada = User::register(&stack.auth_url, &stack.transcription_url, "ada").await;
+    let recording = as_large_wav(&librivox());
+    let folder_of_ada = folder.path().join("data/s3/recordings/private/1");
+    let has =
+        |kind: &str| fs::read_dir(folder_of_ada.join(kind)).is_ok_and(|files| files.count() > 0);
+
+    let call = async {
+        let part = Part::bytes(recording).file_name("a.wav");
+        let request = http()
+            .post(format!("{}/transcribe", stack.transcription_url))
+            .bearer_auth(&ada.token)
+            .multipart(Form::new().part("file", part));
+        request
+            .send()
+            .await
+            .map(|response| response.status().as_u16())
+    };
+    let stop = async {
+        while !has("manifests") {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let status = stack.process.terminate().await;
+        assert!(status.success(), "{status}: {}", stack.process.log());
+    };
+    let (answered, ()) = tokio::join!(call, stop);
+
+    (answered, has("transcripts"))
+}
+
+#[tokio::test]
+async fn what_is_in_flight_is_finished_after_sigterm() {
+    let (answered, has_text) = stop_while_transcribing(60).await;
+
+    assert_eq!(answered.unwrap(), 200);
+    assert!(has_text);
+}
+
+#[tokio::test]
+async fn a_transcription_longer_than_the_grace_does_not_keep_the_process_alive() {
+    let (answered, has_text) = stop_while_transcribing(1).await;
+
+    assert!(answered.is_err(), "{answered:?}");
+    assert!(
+        !has_text,
+        "the process went on until the transcription was done"
+    );
 }

@@ -127,7 +127,13 @@ pub struct Standalone {
 impl Standalone {
     /// Starts it in this folder, with base, the product's default model.
     pub async fn start(folder: &Path) -> Self {
+        Self::start_with(folder, Environment::new()).await
+    }
+
+    /// Starts it with further settings.
+    pub async fn start_with(folder: &Path, settings: Environment) -> Self {
         let (mut command, auth, transcription) = standalone_command(folder);
+        command.envs(settings);
         let mut process = Process::start(&mut command, folder.join("log"));
         let auth_url = format!("http://{auth}");
         let transcription_url = format!("http://{transcription}");

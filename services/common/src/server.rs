@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -26,6 +27,17 @@ const REQUEST_HEAD_LIMIT: Duration = Duration::from_secs(10);
 const MAX_CONNECTIONS: usize = 4096;
 /// How long to wait before accepting again when the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Runs a program's async part to its end.
+///
+/// Threads that still compute then (a transcription that the grace period cut off) end with the process: waiting for
+/// them, as `#[tokio::main]` does, would keep it alive for minutes.
+pub fn run(program: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = Runtime::new().context("starting the async runtime")?;
+    let result = runtime.block_on(program);
+    runtime.shutdown_background();
+    result
+}
 
 /// Takes an address to listen on.
 ///

@@ -21,13 +21,12 @@ fn main() -> ExitCode {
     if let Err(error) = telemetry::init(&config.log) {
         return settings::complain(&format!("{error:#}"));
     }
-    match run(&config, recording.as_deref(), serves_on) {
+    match server::run(run(&config, recording.as_deref(), serves_on)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => settings::fail(&error),
     }
 }
 
-#[tokio::main]
 async fn run(config: &Config, recording: Option<&Path>, serves_on: bool) -> anyhow::Result<()> {
     let stop_signal = server::stop_signal()?;
     let stack = Box::pin(Stack::build(config.clone())).await?;

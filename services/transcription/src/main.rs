@@ -16,13 +16,12 @@ fn main() -> ExitCode {
     if let Err(error) = telemetry::init(&config.log) {
         return settings::complain(&format!("{error:#}"));
     }
-    match serve(config) {
+    match server::run(serve(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => settings::fail(&error),
     }
 }
 
-#[tokio::main]
 async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = server::stop_signal()?;
     let listener = server::bind(config.listen_addr, "LISTEN_ADDR").await?;

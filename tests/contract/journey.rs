@@ -4,6 +4,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use transcription_tests::client::{Answer, User};
+use transcription_tests::process::eventually;
 use transcription_tests::speech::{as_large_wav, librivox, word_errors};
 use transcription_tests::stack::TwoServices;
 
@@ -128,28 +129,19 @@ async fn a_recording_that_was_accepted_is_transcribed_though_the_caller_hangs_up
     let clip = librivox().swap_remove(0);
 
     let call = ada.transcribe("a.wav", clip.wav);
-    let accepted = async {
-        while stack.s3.keys().await.len() < 2 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
+    let accepted = eventually("the recording is accepted", async || {
+        stack.s3.keys().await.len() == 2
+    });
     tokio::select! {
         answer = call => panic!("answered before the recording was seen in the bucket: {answer:?}"),
         () = accepted => {} // and here the call is dropped: the client is gone
     }
 
-    let keys = async {
-        loop {
-            let keys = stack.s3.keys().await;
-            if keys.len() == 3 {
-                return keys;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    let keys = tokio::time::timeout(transcription_tests::process::PATIENCE, keys)
-        .await
-        .unwrap();
+    eventually("the text is there", async || {
+        stack.s3.keys().await.len() == 3
+    })
+    .await;
+    let keys = stack.s3.keys().await;
     let text = keys
         .iter()
         .find(|key| key.contains("/transcripts/"))

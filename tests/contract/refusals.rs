@@ -3,7 +3,10 @@
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::multipart::{Form, Part};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use transcription_tests::client::{Answer, User, http};
+use transcription_tests::process::eventually;
 use transcription_tests::speech::{as_large_wav, librivox};
 use transcription_tests::stack::{Environment, SIGNING_KEY, TwoServices};
 
@@ -192,4 +195,34 @@ async fn more_at_once_than_one_user_may_is_refused_at_once() {
         answer.assert_problem(429, "user_busy");
         assert!(answer.headers.contains_key("retry-after"));
     }
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_leaves_nothing_behind() {
+    let stack = TwoServices::start().await;
+    let ada = user(&stack).await;
+    let recording = as_large_wav(&librivox());
+    let address = stack.transcription.url.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /transcribe HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\
+         Content-Type: multipart/form-data; boundary=frontier\r\n\r\n\
+         --frontier\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n",
+        ada.token,
+        recording.len() + 1000,
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(&recording).await.unwrap();
+    eventually("the upload is open", async || {
+        stack.s3.open_uploads().await == 1
+    })
+    .await;
+
+    drop(connection);
+
+    eventually("the upload is aborted", async || {
+        stack.s3.open_uploads().await == 0
+    })
+    .await;
+    assert_eq!(stack.s3.keys().await, [""; 0]);
 }

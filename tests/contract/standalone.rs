@@ -10,7 +10,7 @@ use reqwest::multipart::{Form, Part};
 use tempfile::TempDir;
 use transcription_tests::client::{User, http};
 use transcription_tests::files::recording;
-use transcription_tests::process::{Process, wait_until_answered};
+use transcription_tests::process::{Process, eventually, wait_until_answered};
 use transcription_tests::speech::{as_large_wav, librivox, word_errors};
 use transcription_tests::stack::{Environment, Standalone, standalone_command};
 
@@ -52,6 +52,7 @@ async fn the_signing_key_is_made_once_for_its_owner_alone_and_tokens_outlive_a_r
 
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&key_file), 0o600);
+    assert_eq!(mode(&folder.path().join("data/auth.db")), 0o600);
     assert_eq!(mode(&folder.path().join("data")), 0o700);
     assert_eq!(fs::read_to_string(&key_file).unwrap(), key);
     let me = http()
@@ -105,10 +106,10 @@ async fn the_curl_lines_that_the_demo_prints_work_as_they_stand() {
         .arg(recording(&clip.file_name));
     let mut process = Process::start(&mut command, folder.path().join("log"));
     wait_until_answered(&format!("http://{auth}"), &mut process).await;
-    while !process.log().contains("Ctrl-C ends it.") {
-        process.assert_running();
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    eventually("the demo is over", async || {
+        process.log().contains("Ctrl-C ends it.")
+    })
+    .await;
     let log = process.log();
     let lines = log
         .lines()
@@ -162,9 +163,7 @@ async fn stop_while_transcribing(grace_seconds: u64) -> (reqwest::Result<u16>, b
             .map(|response| response.status().as_u16())
     };
     let stop = async {
-        while !has("manifests") {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        eventually("the recording is accepted", async || has("manifests")).await;
         let status = stack.process.terminate().await;
         assert!(status.success(), "{status}: {}", stack.process.log());
     };

@@ -96,3 +96,12 @@ pub async fn wait_until_answered(url: &str, process: &mut Process) {
         sleep(Duration::from_millis(50)).await;
     }
 }
+
+/// Waits until a condition holds.
+pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    let start = Instant::now();
+    while !holds().await {
+        assert!(start.elapsed() < PATIENCE, "in vain waited until {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}

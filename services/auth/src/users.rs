@@ -1,5 +1,9 @@
 //! The users table: all SQL of the service.
 
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -53,14 +57,12 @@ impl Users {
     /// Opens the file, or makes it, and brings its schema up to date.
     pub async fn open(url: &DatabaseUrl) -> anyhow::Result<Self> {
         let shown = url.path.display();
-        if let Some(folder) = url.path.parent() {
-            tokio::fs::create_dir_all(folder)
-                .await
-                .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        if url.create {
+            make_private(&url.path)
+                .with_context(|| format!("the database {shown} cannot be made"))?;
         }
         let options = SqliteConnectOptions::new()
             .filename(&url.path)
-            .create_if_missing(url.create)
             .journal_mode(SqliteJournalMode::Wal)
             // An answered registration survives a power cut, not only a crash.
             .synchronous(SqliteSynchronous::Full)
@@ -158,6 +160,17 @@ impl Credentials {
     pub fn hash(&self) -> String {
         self.hashed_password.expose_secret().to_owned()
     }
+}
+
+/// Makes an empty file for its owner alone, if there is none: it is going to hold the hashes of passwords. SQLite gives
+/// the files it makes beside it the same mode.
+fn make_private(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600);
+    options.open(path).map(drop)
 }
 
 /// What SQLite says of the index that already has the value.

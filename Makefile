@@ -30,7 +30,7 @@ demo: build ## Transcribes a recording and ends.
 test: lint build ## Lints, then runs all tests. Installs what they need.
 	@tests/lab/fetch.sh whisper-tiny.en
 	@tests/lab/fetch.sh seaweedfs
-	cargo test --release --workspace --locked
+	cargo test --release --workspace --locked --lib --test '*'
 
 lint: prepare ## Checks formatting and clippy's rules.
 	cargo fmt --all --check

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::FromRow;
-use sqlx::migrate::Migrator;
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -18,8 +18,6 @@ use crate::account::{Email, Username, key_of};
 use crate::config::DatabaseUrl;
 use crate::error::Error;
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
-
 /// How long a statement waits for another process (a backup, say) that holds the file.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 /// How long a request waits for a connection.
@@ -27,7 +25,7 @@ const POOL_LIMIT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 
 /// A user, as clients see one.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug)]
 pub struct User {
     /// The integer primary key.
     pub id: i64,
@@ -74,7 +72,7 @@ impl Users {
             .connect_with(options.clone())
             .await
             .with_context(|| format!("the database {shown} cannot be opened"))?;
-        MIGRATIONS
+        migrations()
             .run(&writer)
             .await
             .with_context(|| format!("the schema of {shown} cannot be brought up to date"))?;
@@ -96,7 +94,7 @@ impl Users {
         email: &Email,
         hashed_password: &str,
     ) -> Result<User, Error> {
-        let inserted = sqlx::query_as(
+        let inserted: Result<UserRow, _> = sqlx::query_as(
             "INSERT INTO users (username, email, hashed_password, username_key, email_key)
              VALUES (?, ?, ?, ?, ?) RETURNING id, username, email",
         )
@@ -107,21 +105,25 @@ impl Users {
         .bind(key_of(email.as_str()))
         .fetch_one(&self.writer)
         .await;
-        inserted.map_err(|error| match taken(&error) {
-            Some(column) if column.contains("users.username") => Error::UsernameTaken,
-            Some(_) => Error::EmailTaken,
-            None => anyhow::Error::new(error).context("adding a user").into(),
-        })
+        match inserted {
+            Ok(row) => Ok(row.into()),
+            Err(error) => Err(match taken(&error) {
+                Some(column) if column.contains("users.username") => Error::UsernameTaken,
+                Some(_) => Error::EmailTaken,
+                None => anyhow::Error::new(error).context("adding a user").into(),
+            }),
+        }
     }
 
     /// The user with this id.
     pub async fn by_id(&self, id: i64) -> Result<Option<User>, Error> {
-        let user = sqlx::query_as("SELECT id, username, email FROM users WHERE id = ?")
-            .bind(id)
-            .fetch_optional(&self.readers)
-            .await
-            .context("reading a user by id")?;
-        Ok(user)
+        let row: Option<UserRow> =
+            sqlx::query_as("SELECT id, username, email FROM users WHERE id = ?")
+                .bind(id)
+                .fetch_optional(&self.readers)
+                .await
+                .context("reading a user by id")?;
+        Ok(row.map(User::from))
     }
 
     /// The user who logs in by this name: the exact user name first, then in lower case, then the e-mail the same way.
@@ -138,11 +140,7 @@ impl Users {
         .context("reading a user by name")?;
         Ok(
             row.map(|(id, username, email, hashed_password)| Credentials {
-                user: User {
-                    id,
-                    username,
-                    email,
-                },
+                user: (id, username, email).into(),
                 hashed_password: SecretString::from(hashed_password),
             }),
         )
@@ -160,6 +158,32 @@ impl Credentials {
     pub fn hash(&self) -> String {
         self.hashed_password.expose_secret().to_owned()
     }
+}
+
+/// Id, user name and e-mail address, as the table has them.
+type UserRow = (i64, String, String);
+
+impl From<UserRow> for User {
+    fn from((id, username, email): UserRow) -> Self {
+        Self {
+            id,
+            username,
+            email,
+        }
+    }
+}
+
+/// The steps of the schema, in order. Listed here and not by `sqlx::migrate!`, since sqlx's macros build SQLite a second
+/// time, for the compiler.
+fn migrations() -> Migrator {
+    let users = Migration::new(
+        1,
+        "users".into(),
+        MigrationType::Simple,
+        include_str!("../migrations/0001_users.sql").into_sql_str(),
+        false,
+    );
+    Migrator::with_migrations(vec![users])
 }
 
 /// Makes an empty file for its owner alone, if there is none: it is going to hold the hashes of passwords. SQLite gives

@@ -86,6 +86,14 @@ pub struct Transcription {
     pub language: Option<String>,
 }
 
+#[cfg_attr(
+    not(feature = "whisper"),
+    expect(
+        unused_variables,
+        clippy::unused_async,
+        reason = "there is no engine to ask"
+    )
+)]
 impl Engine {
     /// Makes the engine ready: it can be asked once this returns.
     pub async fn start(settings: &EngineSettings) -> anyhow::Result<Self> {
@@ -110,17 +118,17 @@ impl Engine {
 
     /// The model's name in answers and manifests.
     pub fn model(&self) -> &str {
-        match self {
+        match *self {
             #[cfg(feature = "whisper")]
-            Self::Whisper(whisper) => whisper.model(),
+            Self::Whisper(ref whisper) => whisper.model(),
         }
     }
 
     /// Whether the engine can do what is asked; asked before a recording is accepted.
     pub fn check(&self, options: &Options) -> Result<(), Error> {
-        match self {
+        match *self {
             #[cfg(feature = "whisper")]
-            Self::Whisper(whisper) => whisper.check(options),
+            Self::Whisper(ref whisper) => whisper.check(options),
         }
     }
 
@@ -132,9 +140,11 @@ impl Engine {
         options: Options,
         limit: Duration,
     ) -> Result<Transcription, Error> {
-        match self {
+        match *self {
             #[cfg(feature = "whisper")]
-            Self::Whisper(whisper) => whisper.transcribe(recording, format, options, limit).await,
+            Self::Whisper(ref whisper) => {
+                whisper.transcribe(recording, format, options, limit).await
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Logs on standard error: JSON lines for machines, short lines for people.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
@@ -51,7 +51,9 @@ pub fn init(settings: &LogSettings) -> anyhow::Result<()> {
     } = settings;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(filter)?)
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        // Colours are for terminals; in a file or a pipe they are noise.
+        .with_ansi(io::stderr().is_terminal());
     match log_format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Pretty => builder.compact().try_init(),

@@ -14,7 +14,7 @@ use crate::admission::Place;
 use crate::audio::{self, AudioFormat};
 use crate::engine::{Engine, Options, Transcription};
 use crate::error::{Error, Failure};
-use crate::manifest::{Audio, Manifest, State, Transcript};
+use crate::manifest::{Audio, Manifest, SCHEMA_VERSION, State, Transcript};
 use crate::storage::{ObjectKey, Recording, Storage, StorageError};
 use crate::upload::{self, Details, Terms};
 
@@ -93,13 +93,22 @@ impl Job {
             duration_seconds: duration_seconds(recording.clone(), format).await,
         };
         let manifest = Manifest {
+            schema_version: SCHEMA_VERSION,
+            id,
+            user_id: self.user.to_string(),
+            state: State::Stored,
+            code: None,
+            filename,
             language: options
                 .language
                 .as_ref()
                 .map(|language| language.primary().to_owned()),
             engine: self.engine.name().to_owned(),
             model: self.engine.model().to_owned(),
-            ..Manifest::stored(id, &self.user, filename, audio, clock::now())
+            audio,
+            transcript: None,
+            created_at: clock::now(),
+            completed_at: None,
         };
         if let Err(error) = self.write(&manifest).await {
             // Without a manifest it is not accepted, and nobody would ever find the audio.

@@ -2,11 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use transcription_common::jwt::UserId;
 use uuid::Uuid;
 
 /// The version of this layout.
-const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 1;
 
 /// What the bucket's manifest of a transcription says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -85,31 +84,4 @@ pub struct Transcript {
     pub size_bytes: u64,
     /// The SHA-256 of its bytes, in hexadecimal.
     pub sha256: String,
-}
-
-impl Manifest {
-    /// The manifest of a recording that has just been accepted.
-    pub fn stored(
-        id: Uuid,
-        user: &UserId,
-        filename: String,
-        audio: Audio,
-        now: OffsetDateTime,
-    ) -> Self {
-        Self {
-            schema_version: SCHEMA_VERSION,
-            id,
-            user_id: user.to_string(),
-            state: State::Stored,
-            code: None,
-            filename,
-            language: None,
-            engine: String::new(),
-            model: String::new(),
-            audio,
-            transcript: None,
-            created_at: now,
-            completed_at: None,
-        }
-    }
 }

@@ -92,7 +92,7 @@ pub async fn receive(mut form: Multipart, terms: Terms<'_>) -> Result<Upload, Er
 }
 
 impl Upload {
-    /// Finishes the audio object in the bucket. If that fails nothing is left of it.
+    /// Finishes the audio object in the bucket. If that fails, the parts of a large one are given up.
     pub async fn store(self, storage: &Storage) -> Result<(Details, Recording), StorageError> {
         let Self { details, content } = self;
         let recording = match content {

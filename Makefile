@@ -11,12 +11,14 @@ recording := tests/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav
 # Everything is always built together: another selection of packages has other features, and would build again.
 cargo_build := cargo build --release --workspace --bins --locked
 
+# What `build_info` tells: the commit that was built.
+export BUILD_REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 export WHISPER_MODEL ?= $(LAB_CACHE)/models/base
 run demo: export LOG_FORMAT ?= pretty
 run demo: export RUST_LOG ?= warn
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint build prepare
+.PHONY: help run demo test lint build generate bench prepare
 
 help: ## Lists the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -28,8 +30,7 @@ demo: build ## Transcribes a recording and ends.
 	@$(bin)/transcription-standalone demo $(recording)
 
 test: lint build ## Lints, then runs all tests. Installs what they need.
-	@tests/lab/fetch.sh whisper-tiny.en
-	@tests/lab/fetch.sh seaweedfs
+	@for part in whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool; do tests/lab/fetch.sh $$part || exit 1; done
 	cargo test --release --workspace --locked --lib --test '*'
 
 lint: prepare ## Checks formatting and clippy's rules.
@@ -39,6 +40,12 @@ lint: prepare ## Checks formatting and clippy's rules.
 build: prepare
 	@[ -e $(bin)/transcription-standalone ] || echo "Building. The first time takes a while (see README): a C++ library is built too."
 	$(cargo_build)
+
+generate: build ## Writes the files that are made from the code.
+	@$(bin)/generate
+
+bench: build ## Measures log-ins a second next to what bcrypt alone can do.
+	@$(bin)/bench
 
 prepare:
 	@services/standalone/prepare.sh

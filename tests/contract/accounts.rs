@@ -1,147 +1,228 @@
-//! Registering, logging in, and what a token is good for.
+//! Registering: who gets an account, and what it must be.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use transcription_tests::client::{Answer, PASSWORD, http, post};
-use transcription_tests::stack::{Environment, Service, start_auth};
+use transcription_tests::auth::{Auth, account};
+use transcription_tests::client::PASSWORD;
+use transcription_tests::process::eventually;
 
-async fn register(auth: &Service, account: &Value) -> Answer {
-    post(&http(), &format!("{}/register", auth.url), account).await
-}
-
-async fn login(auth: &Service, name: &str, password: &str) -> Answer {
-    let body = json!({"username_or_email": name, "password": password});
-    post(&http(), &format!("{}/login", auth.url), &body).await
-}
-
-fn ada() -> Value {
-    json!({"username": "Ada", "email": "ada@example.com", "password": PASSWORD})
+fn with(field: &str, value: impl Into<Value>) -> Value {
+    let mut account = account("ada");
+    account[field] = value.into();
+    account
 }
 
 #[tokio::test]
 async fn who_registers_can_log_in_by_name_or_email_in_any_case_and_is_me() {
-    let auth = start_auth(Environment::new()).await;
+    let auth = Auth::start().await;
+    let ada = json!({"username": "Ada", "email": "ada@example.com", "password": PASSWORD, "confirm_password": PASSWORD});
 
-    let registered = register(&auth, &ada()).await;
+    let registered = auth.post("/register", &ada).await;
 
     assert_eq!(registered.status, StatusCode::CREATED);
-    assert_eq!(
-        registered.json,
-        json!({"id": 1, "username": "Ada", "email": "ada@example.com"})
-    );
+    let expected = json!({"id": 1, "username": "Ada", "email": "ada@example.com"});
+    assert_eq!(registered.json, expected);
     for name in ["Ada", "aDA", "ada@example.com", "ADA@example.com"] {
-        let token = login(&auth, name, PASSWORD).await;
+        let token = auth.login(name, PASSWORD).await;
         assert_eq!(token.status, StatusCode::OK, "{name}: {token:?}");
         assert_eq!(token.json["token_type"], "bearer");
         assert_eq!(token.json["expires_in"], 1800);
-        let me = http()
-            .get(format!("{}/me", auth.url))
-            .bearer_auth(token.json["access_token"].as_str().unwrap());
-        let me = Answer::of(me.send().await.unwrap()).await;
+        assert_eq!(token.header("cache-control"), "no-store");
+        let me = auth.me(token.json["access_token"].as_str().unwrap()).await;
         assert_eq!(me.json, registered.json);
     }
 }
 
 #[tokio::test]
-async fn a_name_or_email_is_taken_in_any_case() {
-    let auth = start_auth(Environment::new()).await;
-    register(&auth, &ada()).await;
+async fn a_name_or_email_is_taken_in_any_case_and_alphabet() {
+    let auth = Auth::start().await;
+    auth.register("Ärger").await;
 
-    let same_name = json!({"username": "ADA", "email": "other@example.com", "password": PASSWORD});
-    register(&auth, &same_name)
+    let same_name =
+        json!({"username": "äRGER", "email": "other@example.com", "password": PASSWORD});
+    auth.post("/register", &same_name)
         .await
         .assert_problem(409, "username_taken");
-    let same_email = json!({"username": "other", "email": "Ada@Example.com", "password": PASSWORD});
-    register(&auth, &same_email)
+    let same_email =
+        json!({"username": "other", "email": "ÄRGER@Example.com", "password": PASSWORD});
+    auth.post("/register", &same_email)
         .await
         .assert_problem(409, "email_taken");
+
+    assert_eq!(
+        auth.count(r#"auth_registrations_total{result="taken"}"#)
+            .await,
+        2
+    );
 }
 
 #[tokio::test]
-async fn an_account_that_breaks_a_rule_is_refused_with_the_field_and_the_reason() {
-    let auth = start_auth(Environment::new()).await;
-    let with = |field: &str, value: &str| {
-        let mut account = ada();
-        account[field] = json!(value);
-        account
+async fn of_20_registrations_of_one_name_in_different_case_at_once_one_wins() {
+    let auth = Auth::start().await;
+    let spelling = |number: usize| -> String {
+        let letters = "longername".chars().enumerate();
+        let upper = |at: usize| number >> at & 1 == 1;
+        letters
+            .map(|(at, letter)| {
+                if upper(at) {
+                    letter.to_ascii_uppercase()
+                } else {
+                    letter
+                }
+            })
+            .collect()
     };
+    let attempts = (0..20).map(|number| {
+        let body = json!({"username": spelling(number), "email": format!("{number}@example.com"), "password": PASSWORD});
+        let request = auth.http.post(format!("{}/register", auth.url)).json(&body);
+        tokio::spawn(async move { request.send().await.unwrap().status().as_u16() })
+    });
+    let attempts = attempts.collect::<Vec<_>>();
+
+    let mut answers = Vec::new();
+    for attempt in attempts {
+        answers.push(attempt.await.unwrap());
+    }
+
+    answers.sort_unstable();
+    assert_eq!(answers[0], 201);
+    assert_eq!(answers[1..], [409; 19]);
+    assert_eq!(auth.succeed(&["user", "list"], "").await.lines().count(), 2);
+}
+
+#[tokio::test]
+async fn a_field_that_breaks_a_rule_is_named_with_the_reason() {
+    let auth = Auth::start().await;
     let cases = [
-        ("username", with("username", "a@b"), "@"),
-        ("username", with("username", ""), "1 to 64"),
-        ("email", with("email", "nobody"), "e-mail address"),
-        ("password", with("password", "short"), "8 characters"),
-        ("password", with("password", &"x".repeat(73)), "72 bytes"),
+        ("username", with("username", ""), "1 to 64 characters"),
+        (
+            "username",
+            with("username", "x".repeat(65)),
+            "1 to 64 characters",
+        ),
+        ("username", with("username", "ada@example.com"), "@"),
+        ("username", with("username", " ada"), "white space"),
+        ("username", with("username", "a\nda"), "control"),
+        ("username", with("username", 7), "must be a string"),
+        ("email", with("email", "ada"), "e-mail"),
+        ("email", with("email", "ada@"), "e-mail"),
+        (
+            "email",
+            with("email", format!("{}@example.com", "a".repeat(250))),
+            "254",
+        ),
+        ("password", with("password", "7 chars"), "8 characters"),
+        ("password", with("password", "x".repeat(73)), "72 bytes"),
+        (
+            "password",
+            with("password", "🙂".repeat(19)),
+            "72 bytes and has 76",
+        ),
         ("password", with("password", "with a \0 inside"), "NUL"),
+        (
+            "confirm_password",
+            with("confirm_password", false),
+            "must be a string",
+        ),
     ];
 
     for (field, account, reason) in cases {
-        let answer = register(&auth, &account).await;
+        let answer = auth.post("/register", &account).await;
         answer.assert_problem(422, "invalid_field");
-        assert_eq!(answer.json["errors"][0]["field"], field, "{answer:?}");
-        let message = answer.json["errors"][0]["message"].as_str().unwrap();
+        let errors = answer.json["errors"].as_array().unwrap();
+        assert_eq!(errors.len(), 1, "{answer:?}");
+        assert_eq!(errors[0]["field"], field, "{answer:?}");
+        let message = errors[0]["message"].as_str().unwrap();
         assert!(message.contains(reason), "{message}");
     }
-    let mut differing = ada();
-    differing["confirm_password"] = json!("something else");
-    register(&auth, &differing)
+    auth.post("/register", &with("confirm_password", "something else"))
         .await
         .assert_problem(400, "passwords_differ");
-    register(&auth, &json!({"username": "ada"}))
-        .await
-        .assert_problem(422, "invalid_body");
 }
 
 #[tokio::test]
-async fn a_wrong_password_looks_like_an_unknown_user() {
-    let auth = start_auth(Environment::new()).await;
-    register(&auth, &ada()).await;
+async fn every_field_that_is_missing_is_named_at_once() {
+    let auth = Auth::start().await;
 
-    let wrong = login(&auth, "Ada", "not the password").await;
-    let unknown = login(&auth, "nobody", "not the password").await;
+    let answer = auth
+        .post("/register", &json!({"username": "ada", "email": null}))
+        .await;
 
-    wrong.assert_problem(401, "bad_credentials");
-    assert_eq!(wrong.headers["www-authenticate"], "Bearer");
-    let without_id = |answer: &Answer| {
-        let mut body = answer.json.clone();
-        body.as_object_mut().unwrap().remove("request_id");
-        let mut headers = answer.headers.clone();
-        headers.remove("x-request-id");
-        headers.remove("date");
-        (body, headers)
-    };
-    assert_eq!(without_id(&wrong), without_id(&unknown));
+    answer.assert_problem(422, "invalid_field");
+    let named = answer.json["errors"].as_array().unwrap().iter();
+    let named = named.map(|error| error["field"].as_str().unwrap());
+    assert_eq!(named.collect::<Vec<_>>(), ["email", "password"]);
+    let answer = auth.post("/login", &json!({})).await;
+    answer.assert_problem(422, "invalid_field");
+    assert_eq!(answer.json["errors"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]
-async fn a_password_of_more_than_72_bytes_does_not_log_in_by_its_first_72() {
-    let auth = start_auth(Environment::new()).await;
-    let password = "p".repeat(72);
-    let account = json!({"username": "Ada", "email": "ada@example.com", "password": password});
-    assert_eq!(register(&auth, &account).await.status, StatusCode::CREATED);
+async fn names_and_passwords_at_the_limit_are_taken() {
+    let auth = Auth::start().await;
+    let name = "ü".repeat(64);
+    let password = "🙂".repeat(18);
+    let account = json!({"username": name, "email": "u@example.com", "password": password});
 
-    assert_eq!(login(&auth, "Ada", &password).await.status, StatusCode::OK);
-    login(&auth, "Ada", &"p".repeat(73))
-        .await
-        .assert_problem(401, "bad_credentials");
-}
+    let registered = auth.post("/register", &account).await;
 
-#[tokio::test]
-async fn an_unknown_address_or_method_is_a_problem_too() {
-    let auth = start_auth(Environment::new()).await;
-    let get = |path: &str| http().get(format!("{}{path}", auth.url)).send();
-
-    let greeting = Answer::of(get("/").await.unwrap()).await;
+    assert_eq!(registered.status, StatusCode::CREATED, "{registered:?}");
     assert_eq!(
-        greeting.json,
-        json!({"message": "Authentication Service is running."})
+        auth.login(&"Ü".repeat(64), &password).await.status,
+        StatusCode::OK
     );
-    Answer::of(get("/nothing").await.unwrap())
+}
+
+#[tokio::test]
+async fn a_least_password_length_can_be_set() {
+    let auth = Auth::start_with([("PASSWORD_MIN_LENGTH", "15")]).await;
+
+    let answer = auth
+        .post("/register", &with("password", "fourteen chars"))
+        .await;
+
+    let detail = answer.assert_problem(422, "invalid_field");
+    assert!(detail.contains("at least 15 characters"), "{detail}");
+    assert_eq!(auth.try_register("ada").await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn closed_registration_says_so_and_user_add_still_works() {
+    let auth = Auth::start_with([("REGISTRATION", "closed")]).await;
+
+    auth.try_register("ada")
         .await
-        .assert_problem(404, "not_found");
-    Answer::of(get("/login").await.unwrap())
+        .assert_problem(403, "registration_closed");
+    auth.post("/register", &json!({}))
         .await
-        .assert_problem(405, "method_not_allowed");
-    Answer::of(get("/me").await.unwrap())
-        .await
-        .assert_problem(401, "token_missing");
+        .assert_problem(403, "registration_closed");
+    auth.succeed(&["user", "add", "ada", "ada@example.com"], PASSWORD)
+        .await;
+
+    auth.token("ada").await;
+    assert_eq!(
+        auth.count(r#"auth_registrations_total{result="closed"}"#)
+            .await,
+        2
+    );
+}
+
+#[tokio::test]
+async fn who_finds_100_names_taken_has_to_wait_before_more() {
+    let auth = Auth::start().await;
+    auth.register("ada").await;
+    // Some more than 100, so that the wait is longer than this machine may stall.
+    for _ in 0..104 {
+        let answer = auth.try_register("ada").await;
+        assert!([409, 429].contains(&answer.status.as_u16()), "{answer:?}");
+    }
+
+    let answer = auth.try_register("bob").await;
+
+    answer.assert_problem(429, "too_many_failures");
+    answer.header("retry-after");
+    eventually("the wait is over", async || {
+        auth.try_register("bob").await.status == StatusCode::CREATED
+    })
+    .await;
 }

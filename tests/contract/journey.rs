@@ -2,17 +2,11 @@
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use transcription_tests::client::{Answer, User};
+use transcription_tests::files::sha256_of;
 use transcription_tests::process::eventually;
 use transcription_tests::speech::{as_large_wav, librivox, word_errors};
 use transcription_tests::stack::TwoServices;
-
-fn sha256_of(bytes: &[u8]) -> String {
-    let hash = Sha256::digest(bytes);
-    let digits = hash.iter().map(|byte| format!("{byte:02x}"));
-    digits.collect::<Vec<_>>().concat()
-}
 
 /// The bucket holds the recording, its text and its manifest under the keys of the answer, and they agree.
 async fn assert_stored(stack: &TwoServices, user: &User, answer: &Answer, sent: &[u8]) {

@@ -7,8 +7,19 @@
 )]
 
 mod accounts;
+mod bucket;
+mod database;
+mod gemini;
+mod generated;
+mod guessing;
+mod hostile;
 mod journey;
+mod login;
+mod observing;
 mod refusals;
+mod serving;
 mod speech;
 mod standalone;
 mod start;
+mod tokens;
+mod uploads;

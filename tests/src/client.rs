@@ -1,5 +1,6 @@
 //! A client of the services: it knows the contract and nothing else.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::multipart::{Form, Part};
@@ -28,8 +29,10 @@ pub struct Answer {
     pub content_type: String,
     /// The headers.
     pub headers: reqwest::header::HeaderMap,
-    /// The body.
+    /// The body, if it is JSON.
     pub json: Value,
+    /// The body as it came.
+    pub text: String,
 }
 
 impl User {
@@ -78,13 +81,36 @@ impl Answer {
             .map_or("", |value| value.to_str().unwrap())
             .to_owned();
         let text = response.text().await.unwrap();
-        let json = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        let json = serde_json::from_str(&text).unwrap_or_default();
         Self {
             status,
             content_type,
             headers,
             json,
+            text,
         }
+    }
+
+    /// A header as text.
+    #[track_caller]
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value
+            .unwrap_or_else(|| panic!("no {name} in {self:?}"))
+            .to_str()
+            .unwrap()
+    }
+
+    /// What differs between two answers only by chance is left out.
+    pub fn without_chance(&self) -> (StatusCode, Value, reqwest::header::HeaderMap) {
+        let mut body = self.json.clone();
+        if let Some(body) = body.as_object_mut() {
+            body.remove("request_id");
+        }
+        let mut headers = self.headers.clone();
+        headers.remove("x-request-id");
+        headers.remove("date");
+        (self.status, body, headers)
     }
 
     /// Fails the test if this is not a problem (RFC 9457) with this status and code; gives its sentence.
@@ -109,10 +135,18 @@ pub async fn post(http: &reqwest::Client, url: &str, body: &Value) -> Answer {
 
 /// A client with time limits that asks no proxy.
 pub fn http() -> reqwest::Client {
+    http_builder().build().unwrap()
+}
+
+/// A client that comes from this address, which may be any of 127.0.0.0/8.
+pub fn http_from(address: &str) -> reqwest::Client {
+    let address: IpAddr = address.parse().unwrap();
+    http_builder().local_address(address).build().unwrap()
+}
+
+fn http_builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(5))
         .timeout(Duration::from_mins(3))
         .no_proxy()
-        .build()
-        .unwrap()
 }

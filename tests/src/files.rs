@@ -2,11 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-/// A binary of ours, from the folder that this test was built into.
+use sha2::{Digest, Sha256};
+
+/// A binary of ours, from the folder that this program was built into.
 pub fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    // target/release/deps/test
-    let path = test.ancestors().nth(2).unwrap().join(name);
+    let program = std::env::current_exe().unwrap();
+    let folder = program.parent().unwrap();
+    // A test is in target/release/deps.
+    let folder = if folder.ends_with("deps") {
+        folder.parent().unwrap()
+    } else {
+        folder
+    };
+    let path = folder.join(name);
     assert!(
         path.exists(),
         "{} is not built: run the tests by `make test`",
@@ -28,8 +36,20 @@ pub fn cached(name: &str) -> PathBuf {
 
 /// A recording in `tests/data/librivox`.
 pub fn recording(name: &str) -> PathBuf {
+    data("librivox").join(name)
+}
+
+/// The SHA-256 of some bytes, in hexadecimal.
+pub fn sha256_of(bytes: &[u8]) -> String {
+    let hash = Sha256::digest(bytes);
+    let digits = hash.iter().map(|byte| format!("{byte:02x}"));
+    digits.collect::<Vec<_>>().concat()
+}
+
+/// Something in `tests/data`.
+pub fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("data/librivox")
+        .join("data")
         .join(name)
 }
 

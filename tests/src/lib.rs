@@ -1,19 +1,29 @@
 //! The lab of the black-box tests: real servers on free ports, each with its own data, and a client that knows no more
 //! than the contract.
 //!
-//! [`process`] starts and ends programs, [`stack`] starts ours, [`seaweedfs`] an S3 server, [`client`] speaks HTTP,
-//! [`speech`] has recordings and counts word errors.
+//! [`process`] starts and ends programs, [`stack`] starts ours, [`auth`] an auth service alone, [`transcription`] a
+//! transcription service with Gemini's stand-in, [`seaweedfs`] an S3 server
+//! and [`s3_proxy`] its faults,
+//! [`collector`] takes traces, [`python`] runs what others wrote, [`client`] speaks HTTP, [`speech`] has recordings and counts
+//! word errors.
 
 #![expect(
     clippy::missing_panics_doc,
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::print_stderr,
     reason = "a lab that fails must fail its test, at once and with the reason"
 )]
 
+pub mod auth;
 pub mod client;
+pub mod collector;
 pub mod files;
+pub mod generated;
 pub mod process;
+pub mod python;
+pub mod s3_proxy;
 pub mod seaweedfs;
 pub mod speech;
 pub mod stack;
+pub mod transcription;

@@ -1,9 +1,10 @@
 //! Programs that are started for a test and are gone after it.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -30,6 +31,11 @@ impl Process {
         Self { child, log }
     }
 
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What the program has written so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
@@ -44,9 +50,21 @@ impl Process {
 
     /// Asks the program to end, as Kubernetes does, and waits for that.
     pub async fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended().await
+    }
+
+    /// Sends the program a signal.
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let kill = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(kill.success(), "{pid} was gone already");
+        let kill = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status();
+        assert!(kill.unwrap().success(), "{pid} was gone already");
+    }
+
+    /// Waits until the program has ended.
+    pub async fn ended(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -54,7 +72,7 @@ impl Process {
             }
             assert!(
                 start.elapsed() < PATIENCE,
-                "the program goes on after SIGTERM:\n{}",
+                "the program does not end:\n{}",
                 self.log()
             );
             sleep(Duration::from_millis(20)).await;
@@ -72,6 +90,23 @@ impl Drop for Process {
     }
 }
 
+/// Runs a program to its end, with this on its standard input.
+pub async fn run(mut command: Command, input: &str) -> Output {
+    let input = input.to_owned();
+    let output = tokio::task::spawn_blocking(move || {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A program that does not read its input may have ended already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    });
+    output.await.unwrap()
+}
+
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -80,6 +115,13 @@ pub fn free_port() -> u16 {
 
 /// Waits until a GET of `url` is answered, whatever the answer.
 pub async fn wait_until_answered(url: &str, process: &mut Process) {
+    if !is_answered(url, process).await {
+        process.assert_running();
+    }
+}
+
+/// Waits until a GET of `url` is answered, or the program has ended.
+pub async fn is_answered(url: &str, process: &mut Process) -> bool {
     let client = reqwest::Client::builder()
         .timeout(Duration::from_secs(5))
         .no_proxy()
@@ -87,7 +129,9 @@ pub async fn wait_until_answered(url: &str, process: &mut Process) {
         .unwrap();
     let start = Instant::now();
     while client.get(url).send().await.is_err() {
-        process.assert_running();
+        if process.child.try_wait().unwrap().is_some() {
+            return false;
+        }
         assert!(
             start.elapsed() < PATIENCE,
             "{url} does not answer:\n{}",
@@ -95,6 +139,7 @@ pub async fn wait_until_answered(url: &str, process: &mut Process) {
         );
         sleep(Duration::from_millis(50)).await;
     }
+    true
 }
 
 /// Waits until a condition holds.

@@ -12,7 +12,7 @@ use aws_sdk_s3::config::{Region, RequestChecksumCalculation, ResponseChecksumVal
 use tempfile::TempDir;
 
 use crate::files::cached;
-use crate::process::{Process, free_port, wait_until_answered};
+use crate::process::{Process, free_port, is_answered};
 
 /// The access key of the lab's S3 server.
 pub const ACCESS_KEY: &str = "lab-access-key";
@@ -42,13 +42,15 @@ impl SeaweedFs {
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }]});
         std::fs::write(&config, identity.to_string()).unwrap();
-        let port = free_port();
-        let mut process = Process::start(
-            &mut command(folder.path(), &config, port),
-            folder.path().join("log"),
-        );
-        let endpoint = format!("http://127.0.0.1:{port}");
-        wait_until_answered(&endpoint, &mut process).await;
+        // It takes nine ports, and another server may be quicker at one of them.
+        let mut started = None;
+        for _ in 0..5 {
+            started = listening(folder.path(), &config).await;
+            if started.is_some() {
+                break;
+            }
+        }
+        let (process, endpoint) = started.expect("SeaweedFS starts");
         let client = client(&endpoint).await;
         client.create_bucket().bucket(BUCKET).send().await.unwrap();
         Self {
@@ -107,10 +109,27 @@ impl SeaweedFs {
         (object.body.collect().await.unwrap().to_vec(), content_type)
     }
 
+    /// Stops the server at once, as a crash does.
+    pub async fn crash(&mut self) {
+        self.process.signal("KILL");
+        self.process.ended().await;
+    }
+
     /// The server's log.
     pub fn log(&self) -> String {
         self.process.log()
     }
+}
+
+/// A server that listens, unless it ended at its start.
+async fn listening(folder: &Path, config: &Path) -> Option<(Process, String)> {
+    let port = free_port();
+    let mut command = command(folder, config, port);
+    let mut process = Process::start(&mut command, folder.join("log"));
+    let endpoint = format!("http://127.0.0.1:{port}");
+    is_answered(&endpoint, &mut process)
+        .await
+        .then_some((process, endpoint))
 }
 
 fn command(folder: &Path, config: &Path, port: u16) -> Command {

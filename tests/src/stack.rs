@@ -6,6 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::auth::Auth;
 use crate::files::{binary, cached};
 use crate::process::{Process, free_port, wait_until_answered};
 use crate::seaweedfs::{ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFs};
@@ -28,7 +29,7 @@ pub type Environment = BTreeMap<&'static str, String>;
 /// The auth service and the transcription service as two programs, on the S3 server of the lab.
 pub struct TwoServices {
     /// The auth service.
-    pub auth: Service,
+    pub auth: Auth,
     /// The transcription service.
     pub transcription: Service,
     /// The S3 server.
@@ -46,30 +47,13 @@ impl TwoServices {
         let s3 = SeaweedFs::start().await;
         let mut environment = transcription_environment(&s3);
         environment.extend(settings);
-        let (auth, transcription) = tokio::join!(
-            start_auth(Environment::new()),
-            start_transcription(environment)
-        );
+        let (auth, transcription) = tokio::join!(Auth::start(), start_transcription(environment));
         Self {
             auth,
             transcription,
             s3,
         }
     }
-}
-
-/// Starts an auth service with its own database.
-pub async fn start_auth(settings: Environment) -> Service {
-    let folder = TempDir::new().unwrap();
-    let database = folder.path().join("auth.db");
-    let mut environment = Environment::from([
-        ("DATABASE_URL", format!("sqlite:///{}", database.display())),
-        ("JWT_SECRET_KEY", SIGNING_KEY.to_owned()),
-        // The least that bcrypt takes: these tests are not about its cost.
-        ("BCRYPT_COST", "4".to_owned()),
-    ]);
-    environment.extend(settings);
-    start("auth-service", environment, folder).await
 }
 
 /// Starts a transcription service.

@@ -1,6 +1,6 @@
 //! What a new user name, e-mail address and password must be. Asked at registration only: who has an account logs in.
 
-use email_address::EmailAddress;
+use email_address::{EmailAddress, Options};
 use secrecy::{ExposeSecret, SecretString};
 
 /// Bytes of a password that bcrypt uses; it drops the rest without a word.
@@ -46,7 +46,10 @@ impl Email {
         if address.len() > MAX_EMAIL_BYTES {
             return Err(format!("must have at most {MAX_EMAIL_BYTES} bytes."));
         }
-        if !EmailAddress::is_valid(&address) {
+        // Not `Ada <ada@example.com>`: one address would have as many accounts as it has display names.
+        let options = Options::default().without_display_text();
+        let is_valid = EmailAddress::parse_with_options(&address, options).is_ok();
+        if !is_valid || address.chars().any(char::is_control) {
             return Err("must be an e-mail address, for example ada@example.com.".to_owned());
         }
         Ok(Self(address))
@@ -81,9 +84,9 @@ impl NewPassword {
         Ok(Self(password))
     }
 
-    /// The password.
-    pub fn into_secret(self) -> SecretString {
-        self.0
+    /// The password, for its hash alone.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
     }
 }
 
@@ -105,6 +108,31 @@ mod tests {
         assert!(takes(&"🙂".repeat(18)), "72 bytes");
         assert!(!takes(&"🙂".repeat(19)), "76 bytes");
         assert!(!takes("with\0nul!"));
+    }
+
+    #[test]
+    fn an_address_is_an_address_and_nothing_around_it() {
+        for address in [
+            "ada@example.com",
+            "a+b@example.com",
+            "ada@localhost",
+            "ä@exämple.de",
+        ] {
+            assert!(Email::new(address.to_owned()).is_ok(), "{address}");
+        }
+        for address in [
+            "",
+            "ada",
+            "ada@",
+            "@example.com",
+            "ada@ example.com",
+            "ada@example.com ",
+            "Ada <ada@example.com>",
+            "x\r\nBcc: y <a@b.c>",
+            "\"a\nb\"@example.com",
+        ] {
+            assert!(Email::new(address.to_owned()).is_err(), "{address:?}");
+        }
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! The settings of the service. Each is an environment variable and a flag.
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use transcription_common::jwt;
-use transcription_common::telemetry::LogSettings;
+use transcription_common::server::{ServerSettings, management_address};
+use transcription_common::telemetry::TelemetrySettings;
+use transcription_common::tls::TlsSettings;
+
+use crate::client_address::TrustedProxies;
 
 /// Registers users, checks passwords and issues tokens.
 #[derive(Debug, Parser)]
@@ -22,7 +26,92 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Answers requests until it is told to stop (the default). `auth-service serve --help` lists the settings.
-    Serve(Config),
+    Serve(Box<Config>),
+    /// Adds, lists and changes users, also while the service runs.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Writes a copy of the database, also while the service runs.
+    Backup {
+        /// A new file, or - for standard output.
+        file: PathBuf,
+        /// The database.
+        #[command(flatten)]
+        database: DatabaseSettings,
+    },
+    /// Puts a backup in the place of the database, while the service is stopped. The old file stays beside it.
+    Restore {
+        /// A backup, or - for standard input.
+        file: PathBuf,
+        /// The database.
+        #[command(flatten)]
+        database: DatabaseSettings,
+    },
+    /// Makes a signing key, in a new file that only its owner can read.
+    MakeKey {
+        /// The file. It must not be there.
+        file: PathBuf,
+    },
+    /// Asks the service of this container whether it is ready.
+    Healthcheck(HealthcheckSettings),
+}
+
+/// What can be done with users. A user is named as at log-in: by user name or e-mail address.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Adds a user. The password is read from standard input, asked twice on a terminal.
+    Add {
+        /// The user name.
+        username: String,
+        /// The e-mail address.
+        email: String,
+        /// Rules for passwords.
+        #[command(flatten)]
+        passwords: PasswordSettings,
+        /// The database.
+        #[command(flatten)]
+        database: DatabaseSettings,
+    },
+    /// Lists all users.
+    List {
+        /// The database.
+        #[command(flatten)]
+        database: DatabaseSettings,
+    },
+    /// Gives a user another password, read from standard input, asked twice on a terminal.
+    SetPassword {
+        /// The user name or e-mail address.
+        user: String,
+        /// Rules for passwords.
+        #[command(flatten)]
+        passwords: PasswordSettings,
+        /// The database.
+        #[command(flatten)]
+        database: DatabaseSettings,
+    },
+    /// Keeps a user from logging in. Tokens that were given are good at the transcription service until they expire.
+    Disable {
+        /// The user name or e-mail address.
+        user: String,
+        /// The database.
+        #[command(flatten)]
+        database: DatabaseSettings,
+    },
+    /// Lets a disabled user log in again.
+    Enable {
+        /// The user name or e-mail address.
+        user: String,
+        /// The database.
+        #[command(flatten)]
+        database: DatabaseSettings,
+    },
+    /// Deletes a user for good. Recordings and texts in the bucket stay.
+    Delete {
+        /// The user name or e-mail address.
+        user: String,
+        /// The database.
+        #[command(flatten)]
+        database: DatabaseSettings,
+    },
 }
 
 /// Everything `serve` needs.
@@ -31,21 +120,32 @@ pub struct Config {
     /// The address to listen on.
     #[arg(long, env = "LISTEN_ADDR", default_value = "0.0.0.0:8001")]
     pub listen_addr: SocketAddr,
-    /// The SQLite file, as SQLAlchemy spells it: three slashes are relative, four absolute.
-    #[arg(long, env = "DATABASE_URL", default_value = "sqlite:///./data/auth.db")]
-    pub database_url: DatabaseUrl,
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseSettings,
     /// How tokens are signed.
     #[command(flatten)]
     pub jwt: jwt::Settings,
     /// Rules for accounts.
     #[command(flatten)]
     pub accounts: Accounts,
-    /// How long to finish requests in flight after SIGTERM, in seconds.
-    #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value = "30")]
-    pub shutdown_grace_seconds: NonZeroU64,
-    /// How to log.
+    /// How the service is served and stopped.
     #[command(flatten)]
-    pub log: LogSettings,
+    pub server: ServerSettings,
+    /// Logs and traces.
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
+    /// Whom to trust.
+    #[command(flatten)]
+    pub tls: TlsSettings,
+}
+
+/// Where users are stored.
+#[derive(Clone, Debug, Args)]
+pub struct DatabaseSettings {
+    /// The SQLite file, as SQLAlchemy spells it: three slashes are relative, four absolute.
+    #[arg(long, env = "DATABASE_URL", default_value = "sqlite:///./data/auth.db")]
+    pub database_url: DatabaseUrl,
 }
 
 /// Rules for accounts.
@@ -53,13 +153,54 @@ pub struct Config {
 pub struct Accounts {
     /// How long a token is taken, in minutes.
     #[arg(long, env = "ACCESS_TOKEN_EXPIRE_MINUTES", default_value = "30")]
-    pub access_token_expire_minutes: NonZeroU64,
+    pub access_token_expire_minutes: NonZeroU32,
+    /// Whether people can register by themselves.
+    #[arg(long, env = "REGISTRATION", default_value = "open")]
+    pub registration: Registration,
+    /// Rules for passwords.
+    #[command(flatten)]
+    pub passwords: PasswordSettings,
+    /// The networks of the proxies in front, which may say by X-Forwarded-For for whom they speak: CIDRs, separated by commas.
+    /// None by default; behind a proxy that is not named here all clients look like one.
+    #[arg(
+        long,
+        env = "TRUSTED_PROXIES",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub trusted_proxies: TrustedProxies,
+}
+
+/// Rules for passwords.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct PasswordSettings {
     /// The least number of characters of a new password.
-    #[arg(long, env = "PASSWORD_MIN_LENGTH", default_value = "8")]
-    pub password_min_length: NonZeroUsize,
+    #[arg(long, env = "PASSWORD_MIN_LENGTH", default_value = "8", value_parser = clap::value_parser!(u8).range(1..=72))]
+    pub password_min_length: u8,
     /// The cost of a password hash, 4 to 31: one more doubles the time.
     #[arg(long, env = "BCRYPT_COST", default_value = "12", value_parser = clap::value_parser!(u32).range(4..=31))]
     pub bcrypt_cost: u32,
+}
+
+/// Whether people can register by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Registration {
+    /// They can.
+    #[default]
+    Open,
+    /// Users are made by `auth-service user add`.
+    Closed,
+}
+
+/// Which address `healthcheck` asks.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct HealthcheckSettings {
+    /// The address that the service listens on.
+    #[arg(long, env = "LISTEN_ADDR", default_value = "0.0.0.0:8001")]
+    pub listen_addr: SocketAddr,
+    /// The address of its own for health, if it has one; then that is asked.
+    #[arg(long, env = "MANAGEMENT_ADDR", value_parser = management_address)]
+    pub management_addr: Option<SocketAddr>,
 }
 
 /// Where the SQLite file is.

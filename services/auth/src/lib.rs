@@ -1,93 +1,171 @@
 //! The auth service: registers users, checks passwords, issues tokens.
 //!
-//! Read [`routes`] for what it answers, [`account`] for what a user name, an e-mail and a password must be,
-//! [`passwords`] for hashing, [`users`] for the database. [`config`] lists the settings.
+//! Read [`routes`] for what it answers and [`accounts`] for how an account is made and a log-in is decided: [`account`] says
+//! what a user name, an e-mail and a password must be, [`passwords`] hashes, [`guesses`] slows down whoever guesses.
+//! [`users`] is all SQL about users, [`database`] the file they are in, [`backup`] copies of it. [`commands`] are what an
+//! operator does by hand. [`config`] lists the settings.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::Router;
+use anyhow::Context;
 use axum::extract::FromRef;
-use tokio::net::TcpListener;
+use tracing::warn;
 use transcription_common::jwt::{Signer, Verifier};
-use transcription_common::{request, server};
+use transcription_common::management::{Part, Parts};
+use transcription_common::metrics::{BuildInfo, Metrics};
+use transcription_common::server::{self, App, Listeners, ServerSettings};
 
-use crate::config::Config;
+use crate::accounts::{Authenticator, Registrar};
+use crate::client_address::TrustedProxies;
+use crate::config::{Accounts, Config};
+use crate::database::{Database, ServeLock};
+use crate::guesses::Guesses;
+use crate::metrics::AuthMetrics;
 use crate::passwords::Passwords;
 use crate::users::Users;
 
 pub mod account;
+pub mod accounts;
+pub mod backup;
+pub mod client_address;
+pub mod commands;
 pub mod config;
+pub mod database;
 pub mod error;
+pub mod guesses;
+pub mod metrics;
 pub mod passwords;
 pub mod routes;
 pub mod users;
+
+const BUILD: BuildInfo = BuildInfo {
+    version: env!("CARGO_PKG_VERSION"),
+    revision: match option_env!("BUILD_REVISION") {
+        Some(revision) => revision,
+        None => "unknown",
+    },
+};
 
 /// What handlers work with.
 #[derive(Clone, FromRef)]
 pub struct AppState {
     users: Users,
-    passwords: Passwords,
+    registrar: Registrar,
+    authenticator: Authenticator,
     rules: Rules,
-    signer: Arc<Signer>,
+    trusted_proxies: TrustedProxies,
     verifier: Arc<Verifier>,
 }
 
 /// The settings that a handler asks for.
 #[derive(Clone, Copy)]
 pub struct Rules {
-    token_lifetime_seconds: u64,
     password_min_length: usize,
 }
 
 /// The service, ready to serve.
 pub struct Service {
     state: AppState,
-    grace: Duration,
+    metrics: Metrics,
+    database: Database,
+    settings: ServerSettings,
+    _lock: ServeLock,
 }
 
 impl Service {
-    /// Opens the database, brings its schema up to date and prepares the password check.
+    /// Takes the database for itself and brings its schema up to date.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let Config {
             listen_addr: _,
-            database_url,
+            database,
             jwt,
             accounts,
-            shutdown_grace_seconds,
-            log: _,
+            server: settings,
+            telemetry: _,
+            tls: _,
         } = config;
+        let Accounts {
+            access_token_expire_minutes,
+            registration,
+            passwords: password_settings,
+            trusted_proxies,
+        } = accounts;
+        if jwt.jwt_secret_key.is_published() {
+            warn!(
+                "JWT_SECRET_KEY is the example of the old backend's documentation: everybody can make tokens with it; make one of your own with: auth-service make-key FILE"
+            );
+        }
+        let lock = ServeLock::take(&database.database_url)?;
+        let database = Database::open(&database.database_url).await?;
+        let metrics = Metrics::new(BUILD)?;
+        let own_metrics = AuthMetrics::new(&metrics)?;
+        let users = Users::new(database.clone());
+        let passwords = Passwords::new(password_settings.bcrypt_cost, own_metrics.clone());
         let state = AppState {
-            users: Users::open(&database_url).await?,
-            passwords: Passwords::new(accounts.bcrypt_cost).await?,
-            rules: Rules {
-                token_lifetime_seconds: accounts
-                    .access_token_expire_minutes
-                    .get()
-                    .saturating_mul(60),
-                password_min_length: accounts.password_min_length.get(),
+            registrar: Registrar {
+                registration,
+                users: users.clone(),
+                passwords: passwords.clone(),
+                guesses: Guesses::of_registrations(),
+                metrics: own_metrics.clone(),
             },
-            signer: Arc::new(Signer::new(&jwt)),
-            verifier: Arc::new(Verifier::new(&jwt)),
+            authenticator: Authenticator {
+                users: users.clone(),
+                passwords,
+                guesses: Guesses::of_logins(),
+                metrics: own_metrics,
+                signer: Arc::new(Signer::new(&jwt)),
+                token_lifetime_seconds: u64::from(access_token_expire_minutes.get()) * 60,
+            },
+            users,
+            rules: Rules {
+                password_min_length: password_settings.password_min_length.into(),
+            },
+            trusted_proxies,
+            verifier: Arc::new(Verifier::new(&jwt, &metrics)),
         };
-        let grace = Duration::from_secs(shutdown_grace_seconds.get());
-        Ok(Self { state, grace })
+        Ok(Self {
+            state,
+            metrics,
+            database,
+            settings,
+            _lock: lock,
+        })
     }
 
     /// Serves until `stop` ends, then finishes what is in flight and closes the database.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listeners: Listeners,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let users = self.state.users.clone();
-        let router = router(self.state);
-        let result = server::serve(listener, router, stop, self.grace).await;
-        users.close().await;
-        result.map(drop)
+        let Self {
+            state,
+            metrics,
+            database,
+            settings,
+            _lock,
+        } = self;
+        let app = App {
+            routes: routes::table().with_state(state),
+            metrics,
+            parts: parts(database.clone()),
+        };
+        let result = server::serve_app(listeners, app, &settings, stop).await;
+        database.close().await;
+        result.map(drop).context("serving")
     }
 }
 
-fn router(state: AppState) -> Router {
-    request::instrument(routes::table().with_state(state))
+/// What the service needs to be ready.
+fn parts(database: Database) -> Parts {
+    Arc::new(move || {
+        let database = database.clone();
+        Box::pin(async move {
+            vec![Part {
+                name: "database",
+                state: database.answers().await,
+            }]
+        })
+    })
 }

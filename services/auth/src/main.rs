@@ -3,30 +3,46 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use auth_service::Service;
 use auth_service::config::{Cli, Command, Config};
-use transcription_common::{server, settings, telemetry};
+use auth_service::{Service, backup, commands};
+use transcription_common::server::{self, Listeners};
+use transcription_common::{management, request, settings, telemetry};
 
 fn main() -> ExitCode {
     let command = match settings::parse::<Cli>() {
         Ok(cli) => cli.command,
         Err(code) => return code,
     };
-    let Command::Serve(config) = command;
-    if let Err(error) = telemetry::init(&config.log) {
-        return settings::complain(&format!("{error:#}"));
-    }
-    match server::run(serve(config)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => settings::fail(&error),
-    }
+    let ended = match command {
+        Command::Serve(config) => return serve(*config),
+        Command::User(command) => server::run(commands::user(command)),
+        Command::Backup { file, database } => server::run(backup::write(file, database)),
+        Command::Restore { file, database } => server::run(backup::restore(file, database)),
+        Command::MakeKey { file } => commands::make_key(&file),
+        Command::Healthcheck(settings) => {
+            let address = settings.management_addr.unwrap_or(settings.listen_addr);
+            server::run(management::healthcheck(address))
+        }
+    };
+    ended.map_or_else(|error| settings::fail(&error), |()| ExitCode::SUCCESS)
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+fn serve(config: Config) -> ExitCode {
+    let telemetry = match telemetry::init(&config.telemetry, &config.tls, "auth-service") {
+        Ok(telemetry) => telemetry,
+        Err(error) => return settings::complain(&format!("{error:#}")),
+    };
+    request::log_panics();
+    let ended = server::run(answer(config));
+    telemetry.finish();
+    ended.map_or_else(|error| settings::fail(&error), |()| ExitCode::SUCCESS)
+}
+
+async fn answer(config: Config) -> anyhow::Result<()> {
     let stop = server::stop_signal()?;
-    let listener = server::bind(config.listen_addr, "LISTEN_ADDR").await?;
+    let listeners = Listeners::bind(config.listen_addr, &config.server).await?;
     let service = Service::build(config)
         .await
         .context("auth-service cannot start")?;
-    service.serve(listener, stop).await
+    service.serve(listeners, stop).await
 }

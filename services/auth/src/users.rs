@@ -1,200 +1,235 @@
-//! The users table: all SQL of the service.
+//! The users table: all SQL about users.
 
-use std::fs::{self, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::time::Duration;
-
-use anyhow::Context;
-use secrecy::{ExposeSecret, SecretString};
-use sqlx::SqlSafeStr;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use secrecy::SecretString;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row};
+use tracing::instrument;
 
 use crate::account::{Email, Username, key_of};
-use crate::config::DatabaseUrl;
+use crate::database::Database;
 use crate::error::Error;
-
-/// How long a statement waits for another process (a backup, say) that holds the file.
-const BUSY_LIMIT: Duration = Duration::from_secs(5);
-/// How long a request waits for a connection.
-const POOL_LIMIT: Duration = Duration::from_secs(10);
-const READERS: u32 = 4;
 
 /// A user, as clients see one.
 #[derive(Clone, Debug)]
 pub struct User {
     /// The integer primary key.
     pub id: i64,
-    /// The name as it was registered.
-    pub username: String,
-    /// The e-mail address as it was registered.
-    pub email: String,
+    /// The name as it was registered. Other programs may have left it out.
+    pub username: Option<String>,
+    /// The e-mail address as it was registered. Other programs may have left it out.
+    pub email: Option<String>,
+    /// Whether the user is kept from logging in.
+    pub disabled: bool,
 }
 
-/// A user with the hash of the password.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    /// The user.
-    pub user: User,
-    /// The bcrypt hash.
-    pub hashed_password: SecretString,
+/// Who may be meant by a name at log-in, and what every check of a password has to cost.
+#[derive(Debug)]
+pub struct Candidate {
+    /// The user with the hash of the password, if there is one. Other programs may have left the hash out.
+    pub user: Option<(User, Option<SecretString>)>,
+    /// The highest cost of a stored hash.
+    pub highest_cost: Option<u32>,
 }
 
-/// The users in SQLite: one connection that writes, several that read.
+/// The users in the database.
 #[derive(Clone)]
 pub struct Users {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    database: Database,
 }
 
 impl Users {
-    /// Opens the file, or makes it, and brings its schema up to date.
-    pub async fn open(url: &DatabaseUrl) -> anyhow::Result<Self> {
-        let shown = url.path.display();
-        if url.create {
-            make_private(&url.path)
-                .with_context(|| format!("the database {shown} cannot be made"))?;
-        }
-        let options = SqliteConnectOptions::new()
-            .filename(&url.path)
-            .journal_mode(SqliteJournalMode::Wal)
-            // An answered registration survives a power cut, not only a crash.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_LIMIT);
-        // SQLite has one writer at a time: waiting for our own connection is fair, waiting for the file's lock is not.
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(POOL_LIMIT)
-            .connect_with(options.clone())
-            .await
-            .with_context(|| format!("the database {shown} cannot be opened"))?;
-        migrations()
-            .run(&writer)
-            .await
-            .with_context(|| format!("the schema of {shown} cannot be brought up to date"))?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(POOL_LIMIT)
-            .connect_with(options.read_only(true))
-            .await
-            .with_context(|| format!("the database {shown} cannot be opened for reading"))?;
-        Ok(Self { writer, readers })
+    /// The users in this database.
+    pub fn new(database: Database) -> Self {
+        Self { database }
     }
 
-    /// Adds a user.
+    /// Adds a user, under an id that nobody ever had.
     ///
     /// Fails with [`Error::UsernameTaken`] or [`Error::EmailTaken`] if another one has the name, without regard to case.
+    #[instrument(name = "users.add", skip_all, fields(otel.kind = "client", db.system.name = "sqlite", db.operation.name = "INSERT"))]
     pub async fn add(
         &self,
         username: &Username,
         email: &Email,
         hashed_password: &str,
     ) -> Result<User, Error> {
-        let inserted: Result<UserRow, _> = sqlx::query_as(
-            "INSERT INTO users (username, email, hashed_password, username_key, email_key)
-             VALUES (?, ?, ?, ?, ?) RETURNING id, username, email",
+        let doing = "adding a user";
+        // Committed by itself: the end of a statement that returns a row is not looked at, and there a full disk is told.
+        let mut transaction = self
+            .database
+            .writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(Error::database(doing))?;
+        let user = sqlx::query_as(
+            "INSERT INTO users (id, username, email, hashed_password, username_key, email_key)
+             SELECT 1 + max(highest, (SELECT ifnull(max(id), 0) FROM users)), ?, ?, ?, ?, ? FROM user_ids
+             RETURNING id, username, email, disabled",
         )
         .bind(username.as_str())
         .bind(email.as_str())
         .bind(hashed_password)
         .bind(key_of(username.as_str()))
         .bind(key_of(email.as_str()))
-        .fetch_one(&self.writer)
-        .await;
-        match inserted {
-            Ok(row) => Ok(row.into()),
-            Err(error) => Err(match taken(&error) {
-                Some(column) if column.contains("users.username") => Error::UsernameTaken,
-                Some(_) => Error::EmailTaken,
-                None => anyhow::Error::new(error).context("adding a user").into(),
-            }),
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(|error| match taken(&error) {
+            Some(column) if column.contains("users.username") => Error::UsernameTaken,
+            Some(_) => Error::EmailTaken,
+            None => Error::database(doing)(error),
+        })?;
+        let committed = transaction.commit().await;
+        committed.map_err(Error::database(doing))?;
+        Ok(user)
+    }
+
+    /// Fails as [`add`](Self::add) would, before the work of a hash. Another request can still be faster.
+    #[instrument(name = "users.check_free", skip_all, fields(otel.kind = "client", db.system.name = "sqlite", db.operation.name = "SELECT"))]
+    pub async fn check_free(&self, username: &Username, email: &Email) -> Result<(), Error> {
+        let (username_taken, email_taken): (bool, bool) = sqlx::query_as(
+            "SELECT EXISTS (SELECT 1 FROM users WHERE username = ?1 OR username_key = ?2),
+                    EXISTS (SELECT 1 FROM users WHERE email = ?3 OR email_key = ?4)",
+        )
+        .bind(username.as_str())
+        .bind(key_of(username.as_str()))
+        .bind(email.as_str())
+        .bind(key_of(email.as_str()))
+        .fetch_one(&self.database.readers)
+        .await
+        .map_err(Error::database("looking for a name"))?;
+        match (username_taken, email_taken) {
+            (true, _) => Err(Error::UsernameTaken),
+            (_, true) => Err(Error::EmailTaken),
+            (false, false) => Ok(()),
         }
     }
 
     /// The user with this id.
+    #[instrument(name = "users.by_id", skip_all, fields(otel.kind = "client", db.system.name = "sqlite", db.operation.name = "SELECT"))]
     pub async fn by_id(&self, id: i64) -> Result<Option<User>, Error> {
-        let row: Option<UserRow> =
-            sqlx::query_as("SELECT id, username, email FROM users WHERE id = ?")
-                .bind(id)
-                .fetch_optional(&self.readers)
-                .await
-                .context("reading a user by id")?;
-        Ok(row.map(User::from))
+        sqlx::query_as(
+            "SELECT id, username, email, disabled
+             FROM users WHERE id = ?",
+        )
+        .bind(id)
+        .fetch_optional(&self.database.readers)
+        .await
+        .map_err(Error::database("reading a user by id"))
     }
 
     /// The user who logs in by this name: the exact user name first, then in lower case, then the e-mail the same way.
-    pub async fn by_login(&self, name: &str) -> Result<Option<Credentials>, Error> {
-        let row: Option<(i64, String, String, String)> = sqlx::query_as(
-            "SELECT id, username, email, hashed_password FROM users
-             WHERE username = ?1 OR username_key = ?2 OR email = ?1 OR email_key = ?2
-             ORDER BY username = ?1 DESC, username_key IS ?2 DESC, email = ?1 DESC, id LIMIT 1",
+    #[instrument(name = "users.by_login", skip_all, fields(otel.kind = "client", db.system.name = "sqlite", db.operation.name = "SELECT"))]
+    pub async fn by_login(&self, name: &str) -> Result<Candidate, Error> {
+        let row: Option<WithHash> = sqlx::query_as(
+            "SELECT id, username, email, disabled, hashed_password
+             FROM users WHERE username = ?1 OR username_key = ?2 OR email = ?1 OR email_key = ?2
+             ORDER BY username IS ?1 DESC, username_key IS ?2 DESC, email IS ?1 DESC, id LIMIT 1",
         )
         .bind(name)
         .bind(key_of(name))
-        .fetch_optional(&self.readers)
+        .fetch_optional(&self.database.readers)
         .await
-        .context("reading a user by name")?;
-        Ok(
-            row.map(|(id, username, email, hashed_password)| Credentials {
-                user: (id, username, email).into(),
-                hashed_password: SecretString::from(hashed_password),
-            }),
+        .map_err(Error::database("reading a user by name"))?;
+        // The index users_hash_cost has this very condition.
+        let highest_cost: Option<String> = sqlx::query_scalar(
+            "SELECT max(substr(hashed_password, 5, 2)) FROM users
+             WHERE length(hashed_password) = 60 AND substr(hashed_password, 5, 2) BETWEEN '04' AND '31'",
         )
+        .fetch_one(&self.database.readers)
+        .await
+        .map_err(Error::database("reading the highest cost"))?;
+        Ok(Candidate {
+            user: row.map(|row| (row.user, row.hashed_password.map(SecretString::from))),
+            highest_cost: highest_cost.and_then(|cost| cost.parse().ok()),
+        })
     }
 
-    /// Writes out what is pending and closes the file.
-    pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+    /// All users, by id.
+    pub async fn all(&self) -> Result<Vec<User>, Error> {
+        sqlx::query_as(
+            "SELECT id, username, email, disabled
+             FROM users ORDER BY id",
+        )
+        .fetch_all(&self.database.readers)
+        .await
+        .map_err(Error::database("listing the users"))
+    }
+
+    /// Stores another hash, unless the stored one has changed meanwhile from `expected`.
+    #[instrument(name = "users.replace_hash", skip_all, fields(otel.kind = "client", db.system.name = "sqlite", db.operation.name = "UPDATE"))]
+    pub async fn replace_hash(
+        &self,
+        id: i64,
+        expected: &str,
+        hashed_password: &str,
+    ) -> Result<(), Error> {
+        sqlx::query("UPDATE users SET hashed_password = ? WHERE id = ? AND hashed_password = ?")
+            .bind(hashed_password)
+            .bind(id)
+            .bind(expected)
+            .execute(&self.database.writer)
+            .await
+            .map_err(Error::database("storing a hash at today's cost"))?;
+        Ok(())
+    }
+
+    /// Gives a user another password.
+    pub async fn set_hash(&self, id: i64, hashed_password: &str) -> Result<(), Error> {
+        sqlx::query("UPDATE users SET hashed_password = ? WHERE id = ?")
+            .bind(hashed_password)
+            .bind(id)
+            .execute(&self.database.writer)
+            .await
+            .map_err(Error::database("storing a password"))?;
+        Ok(())
+    }
+
+    /// Keeps a user from logging in, or lets the user log in again.
+    pub async fn set_disabled(&self, id: i64, disabled: bool) -> Result<(), Error> {
+        sqlx::query("UPDATE users SET disabled = ? WHERE id = ?")
+            .bind(disabled)
+            .bind(id)
+            .execute(&self.database.writer)
+            .await
+            .map_err(Error::database("changing a user"))?;
+        Ok(())
+    }
+
+    /// Deletes a user. The id is never given again.
+    pub async fn delete(&self, id: i64) -> Result<(), Error> {
+        sqlx::query("DELETE FROM users WHERE id = ?")
+            .bind(id)
+            .execute(&self.database.writer)
+            .await
+            .map_err(Error::database("deleting a user"))?;
+        Ok(())
     }
 }
 
-impl Credentials {
-    /// The hash, for the check alone.
-    pub fn hash(&self) -> String {
-        self.hashed_password.expose_secret().to_owned()
+// By hand, since sqlx's macros build SQLite a second time, for the compiler.
+impl FromRow<'_, SqliteRow> for User {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            username: row.try_get("username")?,
+            email: row.try_get("email")?,
+            disabled: row.try_get("disabled")?,
+        })
     }
 }
 
-/// Id, user name and e-mail address, as the table has them.
-type UserRow = (i64, String, String);
-
-impl From<UserRow> for User {
-    fn from((id, username, email): UserRow) -> Self {
-        Self {
-            id,
-            username,
-            email,
-        }
-    }
+struct WithHash {
+    user: User,
+    hashed_password: Option<String>,
 }
 
-/// The steps of the schema, in order. Listed here and not by `sqlx::migrate!`, since sqlx's macros build SQLite a second
-/// time, for the compiler.
-fn migrations() -> Migrator {
-    let users = Migration::new(
-        1,
-        "users".into(),
-        MigrationType::Simple,
-        include_str!("../migrations/0001_users.sql").into_sql_str(),
-        false,
-    );
-    Migrator::with_migrations(vec![users])
-}
-
-/// Makes an empty file for its owner alone, if there is none: it is going to hold the hashes of passwords. SQLite gives
-/// the files it makes beside it the same mode.
-fn make_private(path: &Path) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+impl FromRow<'_, SqliteRow> for WithHash {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            user: User::from_row(row)?,
+            hashed_password: row.try_get("hashed_password")?,
+        })
     }
-    let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(0o600);
-    options.open(path).map(drop)
 }
 
 /// What SQLite says of the index that already has the value.

@@ -4,6 +4,8 @@
 //! the claims of the old backend: `sub`, `username`, `exp`.
 
 use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -12,19 +14,27 @@ use axum::extract::{FromRef, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::{Args, ValueEnum};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
+use prometheus::IntCounterVec;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tempfile::NamedTempFile;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::clock;
+use crate::metrics::Metrics;
 use crate::problem::Problem;
 
 /// A shorter key could be found by trying (RFC 7518 §3.2 asks for the size of the hash).
 const MIN_KEY_BYTES: usize = 32;
+/// The example in the old backend's `.env`.
+const PUBLISHED_KEY: &str = "your-super-secret-and-long-random-string-for-jwt";
 
 /// How tokens are signed: the same in both services.
 #[derive(Clone, Debug, Args)]
@@ -32,6 +42,9 @@ pub struct Settings {
     /// The key that signs and verifies tokens, at least 32 bytes. Both services must have the same.
     #[arg(long, env = "JWT_SECRET_KEY", hide_env_values = true)]
     pub jwt_secret_key: SecretKey,
+    /// The key before this one: tokens that it signed are taken until they expire, none is signed by it any more.
+    #[arg(long, env = "JWT_SECRET_KEY_PREVIOUS", hide_env_values = true)]
+    pub jwt_secret_key_previous: Option<SecretKey>,
     /// The algorithm of the tokens.
     #[arg(long, env = "ALGORITHM", default_value = "HS256", ignore_case = true)]
     pub algorithm: Algorithm,
@@ -50,8 +63,27 @@ impl SecretKey {
         Ok(Self(SecretString::from(key.collect::<Vec<_>>().concat())))
     }
 
-    /// The key itself, to write it where only its owner can read it.
-    pub fn expose(&self) -> &str {
+    /// Writes the key to a new file that nobody but its owner can read (mode 0600).
+    ///
+    /// The whole key is written under another name first, so that a crash cannot leave half a key. Fails if there is
+    /// a file: a key is never overwritten.
+    pub fn write_new(&self, path: &Path) -> io::Result<()> {
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+        writeln!(file, "{}", self.expose())?;
+        file.as_file().sync_all()?;
+        file.persist_noclobber(path)?;
+        Ok(())
+    }
+
+    /// Whether it is the one that the old backend's documentation showed, which everybody knows.
+    pub fn is_published(&self) -> bool {
+        self.expose() == PUBLISHED_KEY
+    }
+
+    fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 }
@@ -82,6 +114,17 @@ pub enum Algorithm {
     /// HMAC with SHA-512.
     #[value(name = "HS512")]
     Hs512,
+}
+
+impl Algorithm {
+    /// Its name in a token's header.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Hs384 => "HS384",
+            Self::Hs512 => "HS512",
+        }
+    }
 }
 
 impl From<Algorithm> for jsonwebtoken::Algorithm {
@@ -146,23 +189,37 @@ impl Signer {
     }
 }
 
-/// Verifies tokens.
+/// Verifies tokens, and counts those that it does not take.
 #[derive(Clone)]
 pub struct Verifier {
-    key: DecodingKey,
+    /// The key, and the one before it.
+    keys: Vec<DecodingKey>,
     validation: Validation,
+    algorithm: &'static str,
+    rejected: IntCounterVec,
 }
 
 impl Verifier {
     /// A verifier for these settings.
-    pub fn new(settings: &Settings) -> Self {
-        let mut validation = Validation::new(settings.algorithm.into());
+    pub fn new(settings: &Settings, metrics: &Metrics) -> Self {
+        let Settings {
+            jwt_secret_key,
+            jwt_secret_key_previous,
+            algorithm,
+        } = settings;
+        let mut validation = Validation::new((*algorithm).into());
         validation.leeway = 0;
         validation.validate_aud = false;
         validation.set_required_spec_claims(&["exp", "sub"]);
+        let keys = [Some(jwt_secret_key), jwt_secret_key_previous.as_ref()];
+        let keys = keys.into_iter().flatten();
         Self {
-            key: DecodingKey::from_secret(settings.jwt_secret_key.expose().as_bytes()),
+            keys: keys
+                .map(|key| DecodingKey::from_secret(key.expose().as_bytes()))
+                .collect(),
             validation,
+            algorithm: algorithm.name(),
+            rejected: metrics.jwt_rejected.clone(),
         }
     }
 
@@ -174,17 +231,43 @@ impl Verifier {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(Rejection::Missing);
         }
-        let token = jsonwebtoken::decode::<Claims>(token.trim(), &self.key, &self.validation)
-            .map_err(|error| Rejection::from(error.kind()))?;
         let Claims {
             sub, username, exp, ..
-        } = token.claims;
+        } = self.claims(token.trim())?;
         // RFC 7519 §4.1.4: not taken on the second of `exp` either.
         if exp <= clock::unix_seconds() {
             return Err(Rejection::Expired);
         }
         let id = sub.parse()?;
         Ok(AuthUser { id, username })
+    }
+
+    fn claims(&self, token: &str) -> Result<Claims, Rejection> {
+        if self.names_another_algorithm(token) {
+            return Err(Rejection::Algorithm);
+        }
+        let mut rejection = Rejection::Signature;
+        for key in &self.keys {
+            match jsonwebtoken::decode::<Claims>(token, key, &self.validation) {
+                Ok(token) => return Ok(token.claims),
+                Err(error) => rejection = error.kind().into(),
+            }
+            // Only another key can help, and only here.
+            if rejection != Rejection::Signature {
+                break;
+            }
+        }
+        Err(rejection)
+    }
+
+    /// Whether the token says that it is signed in another way. The library knows `none` and other words as no algorithms at
+    /// all, and cannot tell such a token from a broken one.
+    fn names_another_algorithm(&self, token: &str) -> bool {
+        let header = token.split('.').next().unwrap_or_default();
+        let header = BASE64_URL_SAFE_NO_PAD.decode(header).unwrap_or_default();
+        let header: Value = serde_json::from_slice(&header).unwrap_or_default();
+        let named = header["alg"].as_str();
+        named.is_some_and(|named| named != self.algorithm)
     }
 }
 
@@ -209,6 +292,10 @@ where
         match verifier.verify(&parts.headers) {
             Ok(user) => Ok(user),
             Err(rejection) => {
+                verifier
+                    .rejected
+                    .with_label_values(&[rejection.name()])
+                    .inc();
                 match rejection {
                     Rejection::Missing | Rejection::Expired => {
                         info!(reason = %rejection, "token not taken");
@@ -278,16 +365,33 @@ impl From<&ErrorKind> for Rejection {
     }
 }
 
-impl fmt::Display for Rejection {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+impl Rejection {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Missing,
+        Self::Malformed,
+        Self::Algorithm,
+        Self::Signature,
+        Self::Expired,
+        Self::Subject,
+    ];
+
+    /// Its name as the label of a metric and in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Missing => "missing",
             Self::Malformed => "malformed",
             Self::Algorithm => "algorithm",
             Self::Signature => "signature",
             Self::Expired => "expired",
             Self::Subject => "subject",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
     }
 }
 
@@ -317,10 +421,12 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
+    use crate::metrics::BuildInfo;
 
     fn settings(algorithm: Algorithm) -> Settings {
         Settings {
             jwt_secret_key: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+            jwt_secret_key_previous: None,
             algorithm,
         }
     }
@@ -329,7 +435,12 @@ mod tests {
         let mut headers = HeaderMap::new();
         let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
         headers.insert(AUTHORIZATION, value);
-        Verifier::new(&settings(Algorithm::Hs256)).verify(&headers)
+        let build = BuildInfo {
+            version: "0",
+            revision: "test",
+        };
+        let metrics = Metrics::new(build).unwrap();
+        Verifier::new(&settings(Algorithm::Hs256), &metrics).verify(&headers)
     }
 
     fn sign(claims: &serde_json::Value, algorithm: Algorithm) -> String {

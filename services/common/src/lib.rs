@@ -1,17 +1,21 @@
 //! What the services share, and nothing that names a user or a recording:
 //!
-//! - [`settings`]: the environment read into one typed struct, with one-line errors.
+//! - [`settings`]: the environment and `.env` read into one typed struct, with one-line errors.
 //! - [`problem`]: RFC 9457 answers, and [`json`], the extractor that gives them for a rejected body.
 //! - [`jwt`]: the token, its signing and its verification, and the extractor for handlers.
-//! - [`request`]: what every answer gets: a request id, a log line, a problem body.
-//! - [`server`]: listens, limits and ends connections.
-//! - [`telemetry`]: logs. [`clock`]: the time of day.
+//! - [`request`]: what every answer gets: a request id, a span, a log line, a metric, a problem body.
+//! - [`server`]: listens, limits and ends connections. [`management`]: health, readiness, metrics on request.
+//! - [`telemetry`]: logs and traces. [`metrics`]: the registry of a service. [`clock`]: the time of day.
+//! - [`tls`]: whom the services' clients trust.
 
 pub mod clock;
 pub mod json;
 pub mod jwt;
+pub mod management;
+pub mod metrics;
 pub mod problem;
 pub mod request;
 pub mod server;
 pub mod settings;
 pub mod telemetry;
+pub mod tls;

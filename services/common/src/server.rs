@@ -1,32 +1,74 @@
-//! The HTTP server of both services: a bound on connections, a time limit on request heads, an orderly end.
+//! The HTTP server of both services: a bound on connections, time limits, an orderly end.
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use clap::Args;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
-use tower::{Service, ServiceExt};
 use tracing::{debug, info, warn};
 
-/// A client that has not sent its request head by then is disconnected.
-const REQUEST_HEAD_LIMIT: Duration = Duration::from_secs(10);
+pub use self::connection::Peer;
+use crate::management::{self, ManagementState, Parts, Stopping};
+use crate::metrics::Metrics;
+use crate::request::{self, AllowedOrigins};
+
+mod connection;
+
 /// More connections than this wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 4096;
+const MAX_CONNECTIONS: u64 = 4096;
+/// File descriptors that are kept for everything else: the database, the bucket, the other port.
+const OTHER_FILES: u64 = 128;
 /// How long to wait before accepting again when the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How long probes in flight may take after everything else has ended.
+const MANAGEMENT_GRACE: Duration = Duration::from_secs(1);
+
+/// How a service is served and stopped.
+#[derive(Clone, Debug, Args)]
+pub struct ServerSettings {
+    /// An address of its own for `/healthz`, `/readyz` and `/metrics`, for example `[::]:9090`. Without it they are served
+    /// beside everything else.
+    #[arg(long, env = "MANAGEMENT_ADDR", value_parser = management_address)]
+    pub management_addr: Option<SocketAddr>,
+    /// The web pages that may call the service from a browser: origins, separated by commas. None by default; `*` means all.
+    #[arg(
+        long,
+        env = "CORS_ALLOWED_ORIGINS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub cors_allowed_origins: AllowedOrigins,
+    /// How long to go on taking requests after SIGTERM, while `/readyz` says no, in seconds.
+    #[arg(long, env = "SHUTDOWN_DELAY_SECONDS", default_value = "0")]
+    pub shutdown_delay_seconds: u64,
+    /// How long to finish requests in flight after that, in seconds.
+    #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value = "30")]
+    pub shutdown_grace_seconds: NonZeroU64,
+}
+
+impl ServerSettings {
+    /// How long requests in flight may take at the end.
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.shutdown_grace_seconds.get())
+    }
+}
+
+/// Takes the address for health and metrics.
+pub fn management_address(address: &str) -> Result<SocketAddr, String> {
+    address
+        .parse()
+        .map_err(|error| format!("{error}; for example MANAGEMENT_ADDR=[::]:9090"))
+}
 
 /// Runs a program's async part to its end.
 ///
@@ -56,8 +98,90 @@ pub async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListe
     })
 }
 
-/// Serves until `stop` ends, then finishes the requests in flight within `grace`. Gives the moment when `stop` ended, so
-/// that what is left to finish besides can keep to the same grace period.
+/// The addresses that a service listens on.
+pub struct Listeners {
+    /// Where its users reach it.
+    pub public: TcpListener,
+    /// Where orchestrator and monitoring reach it, if not there too.
+    pub management: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Takes both addresses.
+    ///
+    /// Fails with a sentence for the person who started the program.
+    pub async fn bind(address: SocketAddr, settings: &ServerSettings) -> anyhow::Result<Self> {
+        let public = bind(address, "LISTEN_ADDR").await?;
+        let management = match settings.management_addr {
+            Some(address) => Some(bind(address, "MANAGEMENT_ADDR").await?),
+            None => None,
+        };
+        Ok(Self { public, management })
+    }
+}
+
+/// What a service answers, and what both services need to know of it.
+pub struct App {
+    /// Its own routes.
+    pub routes: Router,
+    /// Its metrics.
+    pub metrics: Metrics,
+    /// What it needs to be ready.
+    pub parts: Parts,
+}
+
+/// Serves an app until `stop` ends: then it is not ready, goes on for the delay, and finishes the requests in flight within
+/// the grace. Gives the moment when the grace began, so that what is left to finish besides can keep to the same one.
+pub async fn serve_app(
+    listeners: Listeners,
+    app: App,
+    settings: &ServerSettings,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<Instant> {
+    let App {
+        routes,
+        metrics,
+        parts,
+    } = app;
+    let stopping = Stopping::default();
+    let management = management::table(ManagementState {
+        metrics: metrics.clone(),
+        parts,
+        stopping: stopping.clone(),
+    });
+    let instrument = |routes| request::instrument(routes, &metrics, &settings.cors_allowed_origins);
+    let (public, apart) = match listeners.management {
+        None => (instrument(routes.merge(management)), None),
+        Some(listener) => {
+            let (end, ended) = oneshot::channel::<()>();
+            let ended = async { drop(ended.await) };
+            let router = instrument(management);
+            let server = tokio::spawn(serve(listener, router, ended, MANAGEMENT_GRACE));
+            (instrument(routes), Some((server, end)))
+        }
+    };
+    let delay = Duration::from_secs(settings.shutdown_delay_seconds);
+    let stop = async {
+        stop.await;
+        stopping.begin();
+        if !delay.is_zero() {
+            info!(
+                delay_seconds = delay.as_secs(),
+                "told to stop: not ready, but still taking requests"
+            );
+            sleep(delay).await;
+        }
+    };
+    let result = serve(listeners.public, public, stop, settings.grace()).await;
+    // Last, so that a probe hears "not ready" and not a refused connection.
+    if let Some((server, end)) = apart {
+        drop(end);
+        server.await.context("ending the management server")??;
+    }
+    result
+}
+
+/// Serves until `stop` ends, then finishes the requests in flight within `grace`. Gives the moment when `stop` ended.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -69,7 +193,7 @@ pub async fn serve(
         .context("reading the listening address")?;
     info!(%address, "listening");
     let connections = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(places()));
     tokio::pin!(stop);
     loop {
         let accepted = async {
@@ -82,10 +206,20 @@ pub async fn serve(
         };
         let place = place.context("taking a place for a connection")?;
         match accepted {
-            Ok((stream, _)) => attend(stream, place, router.clone(), &connections),
+            Ok((stream, peer)) => {
+                // Without this the last packet of an answer can wait for the client's delayed acknowledgement.
+                if let Err(error) = stream.set_nodelay(true) {
+                    debug!(%error, "TCP_NODELAY could not be set");
+                }
+                let attended = connection::attend(stream, peer, router.clone(), &connections);
+                tokio::spawn(async move {
+                    attended.await;
+                    drop(place);
+                });
+            }
             // Out of file descriptors, or the client has gone already: neither ends the server.
             Err(error) => {
-                debug!(%error, "a connection could not be accepted");
+                warn!(%error, "a connection could not be accepted");
                 sleep(ACCEPT_RETRY).await;
             }
         }
@@ -99,35 +233,12 @@ pub async fn serve(
     Ok(stopped)
 }
 
-fn attend(
-    stream: TcpStream,
-    place: OwnedSemaphorePermit,
-    router: Router,
-    connections: &GracefulShutdown,
-) {
-    // Without this the last packet of an answer can wait for the client's delayed acknowledgement.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, "TCP_NODELAY could not be set");
-    }
-    let service = tower::service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
-        async move {
-            let mut router: Router = router;
-            let service = <Router as ServiceExt<Request<Incoming>>>::ready(&mut router).await?;
-            Service::call(service, request).await
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_HEAD_LIMIT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    let connection = connections.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            debug!(%error, "a connection ended early");
-        }
-        drop(place);
-    });
+/// As many connections as the process can have files open, after it has asked for as many as it may.
+fn places() -> usize {
+    let wanted = MAX_CONNECTIONS + OTHER_FILES;
+    let files = rlimit::increase_nofile_limit(wanted).unwrap_or(wanted);
+    let places = files.saturating_sub(OTHER_FILES).clamp(1, MAX_CONNECTIONS);
+    usize::try_from(places).unwrap_or(1)
 }
 
 /// Ends when the process is told to stop: SIGTERM, or Ctrl-C. Listens from the call on, not from the first poll.

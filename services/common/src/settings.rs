@@ -2,34 +2,150 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::builder::{OsStr, Resettable};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command, Parser};
+use clap::{Arg, Command, Parser};
+
+pub use self::example::env_example;
+
+mod dotenv;
+mod example;
 
 /// The exit code of a start that a bad setting stopped.
 const BAD_SETTING: u8 = 2;
 
-/// Reads command line and environment. An environment variable that is empty counts as unset; without a subcommand the
-/// first one of the program is meant.
+/// Reads the command line, the environment and the file `.env`. An environment variable that is empty counts as unset;
+/// without a subcommand the first one of the program is meant. `NAME_FILE` names a file that holds the secret `NAME`.
 ///
 /// On a bad value the error is one plain line on standard error and the exit code that is returned here (2); for
 /// `--help` and `--version` it is their text on standard output and 0.
 pub fn parse<T: Parser>() -> Result<T, ExitCode> {
-    let names = variable_names(&T::command());
-    let command = ignore_empty_variables(T::command());
-    let matches = command
-        .clone()
-        .try_get_matches_from(with_default_subcommand(&command))
-        .map_err(|error| report(&error, &names))?;
-    if let Some(name) = secret_on_command_line(&command, &matches) {
+    let command = T::command();
+    let variables = variables(&command);
+    let mut names = variables
+        .iter()
+        .map(|variable| variable.name.clone())
+        .collect::<Vec<_>>();
+    names.sort_unstable();
+    names.dedup();
+    let secret_names = names_of_secrets(&command);
+    dotenv::apply(&names, &secret_names)?;
+    if let Some(name) = names.iter().find(|name| is_not_text(name)) {
+        return Err(complain(&format!("{name}: the value is not UTF-8")));
+    }
+    let command = with_hints(command, &secret_names);
+    let mut args = with_default_subcommand(&command);
+    let secrets = secrets_of(&command, &args);
+    if let Some(Secret { name, .. }) = secrets.iter().find(|secret| secret.stands_in(&args)) {
         return Err(complain(&format!(
             "{name} is a secret and must not stand on the command line, where every user can read it: set it in the environment"
         )));
     }
-    T::from_arg_matches(&matches).map_err(|error| report(&error, &names))
+    for secret in secrets {
+        if let Some(value) = secret.in_file().map_err(|error| complain(&error))? {
+            // In this process's memory only: nobody else sees these arguments.
+            args.insert(2, format!("--{}={value}", secret.flag).into());
+        }
+    }
+    let matches = ignore_empty_variables(command)
+        .try_get_matches_from(args)
+        .map_err(|error| report(&error, &variables))?;
+    T::from_arg_matches(&matches).map_err(|error| report(&error, &variables))
+}
+
+/// What `--help` says below the settings.
+fn with_hints(command: Command, secret_names: &[String]) -> Command {
+    let files = secret_names.iter().map(|name| format!("{name}_FILE"));
+    let hint = format!(
+        "A secret may also be in a file: {} name one.\nA file .env in the working directory is read; the environment wins. HTTPS_PROXY, NO_PROXY and further OTEL_* variables are taken as usual.",
+        files.collect::<Vec<_>>().join(", ")
+    );
+    command.mut_subcommands(|subcommand| {
+        if subcommand.get_name() == "serve" {
+            subcommand.after_help(hint.clone())
+        } else {
+            subcommand
+        }
+    })
+}
+
+fn names_of_secrets(command: &Command) -> Vec<String> {
+    let serve = command.find_subcommand("serve");
+    let args = serve.into_iter().flat_map(Command::get_arguments);
+    args.filter(|arg| arg.is_hide_env_values_set())
+        .filter_map(variable_name)
+        .collect()
+}
+
+fn is_not_text(name: &str) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "the settings are read here")]
+    std::env::var_os(name).is_some_and(|value| value.to_str().is_none())
+}
+
+/// A setting that `NAME_FILE` may stand for.
+struct Secret {
+    name: String,
+    flag: String,
+}
+
+impl Secret {
+    fn stands_in(&self, args: &[OsString]) -> bool {
+        let flag = format!("--{}", self.flag);
+        args.iter()
+            .map(|arg| arg.to_string_lossy())
+            .take_while(|arg| arg != "--")
+            .any(|arg| arg.split('=').next() == Some(&flag))
+    }
+
+    fn in_file(&self) -> Result<Option<String>, String> {
+        let name = &self.name;
+        let file_variable = format!("{name}_FILE");
+        #[expect(clippy::disallowed_methods, reason = "the settings are read here")]
+        let Some(file) = std::env::var_os(&file_variable).filter(|file| !file.is_empty()) else {
+            return Ok(None);
+        };
+        if is_set(name) {
+            return Err(format!(
+                "{name} and {file_variable} are both set: keep one of them"
+            ));
+        }
+        let file = Path::new(&file);
+        let text = fs::read_to_string(file).map_err(|error| {
+            format!(
+                "{file_variable}: {} cannot be read: {error}",
+                file.display()
+            )
+        })?;
+        let value = text.trim_end_matches(['\r', '\n']);
+        if value.is_empty() {
+            return Err(format!("{file_variable}: {} is empty", file.display()));
+        }
+        Ok(Some(value.to_owned()))
+    }
+}
+
+/// The secrets among the settings of the subcommand that was asked for.
+fn secrets_of(command: &Command, args: &[OsString]) -> Vec<Secret> {
+    let subcommand = args
+        .get(1)
+        .and_then(|name| command.find_subcommand(name.to_str()?));
+    let args = subcommand.into_iter().flat_map(Command::get_arguments);
+    args.filter(|arg| arg.is_hide_env_values_set())
+        .filter_map(|arg| {
+            let flag = arg.get_long()?.to_owned();
+            let name = variable_name(arg)?;
+            Some(Secret { name, flag })
+        })
+        .collect()
+}
+
+fn is_set(name: &str) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "the settings are read here")]
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
 /// `auth-service` alone is `auth-service serve`, and so is `auth-service --listen-addr …`.
@@ -68,10 +184,6 @@ pub fn fail(error: &impl Display) -> ExitCode {
 
 /// Clap takes an empty variable for a value; `docker compose` and charts pass variables that are not set as empty.
 fn ignore_empty_variables(command: Command) -> Command {
-    let subcommands = command
-        .get_subcommands()
-        .map(|subcommand| subcommand.get_name().to_owned())
-        .collect::<Vec<_>>();
     let command = command.mut_args(|arg| {
         let is_empty = arg.get_env().is_some_and(|name| {
             #[expect(clippy::disallowed_methods, reason = "the settings are read here")]
@@ -83,18 +195,28 @@ fn ignore_empty_variables(command: Command) -> Command {
             arg
         }
     });
-    subcommands.into_iter().fold(command, |command, name| {
-        command.mut_subcommand(name, ignore_empty_variables)
-    })
+    command.mut_subcommands(ignore_empty_variables)
 }
 
-/// The environment variable of each flag: an error names the variable, since that is what people set.
-fn variable_names(command: &Command) -> Vec<(String, String)> {
+/// A setting as an error speaks of it: by the environment variable, since that is what people set.
+struct Variable {
+    flag: String,
+    name: String,
+    default: Option<String>,
+    is_secret: bool,
+}
+
+fn variables(command: &Command) -> Vec<Variable> {
     let own = command.get_arguments().filter_map(|arg| {
-        let flag = arg.get_long()?;
-        Some((format!("--{flag}"), variable_name(arg)?))
+        let default = arg.get_default_values().first();
+        Some(Variable {
+            flag: format!("--{}", arg.get_long()?),
+            name: variable_name(arg)?,
+            default: default.map(|value| value.to_string_lossy().into_owned()),
+            is_secret: arg.is_hide_env_values_set(),
+        })
     });
-    own.chain(command.get_subcommands().flat_map(variable_names))
+    own.chain(command.get_subcommands().flat_map(variables))
         .collect()
 }
 
@@ -102,48 +224,45 @@ fn variable_name(arg: &Arg) -> Option<String> {
     Some(arg.get_env()?.to_string_lossy().into_owned())
 }
 
-fn secret_on_command_line(command: &Command, matches: &ArgMatches) -> Option<String> {
-    if let Some((name, matches)) = matches.subcommand() {
-        return secret_on_command_line(command.find_subcommand(name)?, matches);
-    }
-    command
-        .get_arguments()
-        .filter(|arg| arg.is_hide_env_values_set())
-        .find(|arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine))
-        .and_then(variable_name)
-}
-
-fn report(error: &clap::Error, names: &[(String, String)]) -> ExitCode {
+fn report(error: &clap::Error, variables: &[Variable]) -> ExitCode {
     match error.kind() {
         ErrorKind::ValueValidation => {
-            let variable = variable_in(error, names).unwrap_or_default();
             let reason = std::error::Error::source(error).map_or_else(
                 || "the value is not one it takes".to_owned(),
                 ToString::to_string,
             );
-            complain(&format!("{variable}: {reason}"))
+            complain(&with_example(error, &reason, variables))
         }
         ErrorKind::InvalidValue => {
-            let variable = variable_in(error, names).unwrap_or_default();
             let valid = match error.get(ContextKind::ValidValue) {
                 Some(ContextValue::Strings(values)) => values.join(", "),
                 _ => String::new(),
             };
-            complain(&format!(
-                "{variable}: the value is not one it takes; it takes: {valid}"
-            ))
+            let reason = format!("the value is not one it takes; it takes: {valid}");
+            complain(&with_example(error, &reason, variables))
         }
         ErrorKind::MissingRequiredArgument => {
             let missing = match error.get(ContextKind::InvalidArg) {
                 Some(ContextValue::Strings(args)) => args
                     .iter()
-                    .map(|arg| name_in(arg, names))
+                    .map(|arg| name_in(arg, variables))
                     .collect::<Vec<_>>()
                     .join(", "),
                 _ => "a setting".to_owned(),
             };
+            let secret = variables
+                .iter()
+                .any(|known| known.name == missing && known.is_secret);
+            let example = if secret {
+                format!(
+                    ", or in a file: for example {missing}_FILE=/run/secrets/{}",
+                    missing.to_lowercase()
+                )
+            } else {
+                String::new()
+            };
             complain(&format!(
-                "{missing}: required and not set; --help says what it is"
+                "{missing}: required and not set{example}; --help says what it is"
             ))
         }
         _ => {
@@ -155,18 +274,34 @@ fn report(error: &clap::Error, names: &[(String, String)]) -> ExitCode {
     }
 }
 
-fn variable_in(error: &clap::Error, names: &[(String, String)]) -> Option<String> {
-    match error.get(ContextKind::InvalidArg)? {
-        ContextValue::String(arg) => Some(name_in(arg, names)),
-        _ => None,
+/// `LISTEN_ADDR: invalid socket address syntax; for example LISTEN_ADDR=0.0.0.0:8001`. Settings without a default give an
+/// example in their own error.
+fn with_example(error: &clap::Error, reason: &str, variables: &[Variable]) -> String {
+    let arg = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(arg)) => arg.as_str(),
+        _ => "",
+    };
+    let name = name_in(arg, variables);
+    let reason = reason.trim_end_matches('.');
+    match variable_of(arg, variables).and_then(|variable| variable.default.as_ref()) {
+        Some(default) if !reason.contains("for example") => {
+            format!("{name}: {reason}; for example {name}={default}")
+        }
+        _ => format!("{name}: {reason}"),
     }
 }
 
 /// `--listen-addr <LISTEN_ADDR>` becomes `LISTEN_ADDR`, the name in the environment.
-fn name_in(arg: &str, names: &[(String, String)]) -> String {
-    let flag = arg.split([' ', '=']).next().unwrap_or(arg);
-    names
-        .iter()
-        .find(|(known, _)| known == flag)
-        .map_or_else(|| flag.to_owned(), |(_, variable)| variable.clone())
+fn name_in(arg: &str, variables: &[Variable]) -> String {
+    variable_of(arg, variables)
+        .map_or_else(|| flag_of(arg).to_owned(), |variable| variable.name.clone())
+}
+
+fn variable_of<'a>(arg: &str, variables: &'a [Variable]) -> Option<&'a Variable> {
+    let flag = flag_of(arg);
+    variables.iter().find(|variable| variable.flag == flag)
+}
+
+fn flag_of(arg: &str) -> &str {
+    arg.split([' ', '=']).next().unwrap_or(arg)
 }

@@ -1,20 +1,60 @@
-//! Logs on standard error: JSON lines for machines, short lines for people.
+//! Logs on standard error, as JSON lines for machines or short lines for people, and traces by OTLP.
 
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+use url::Url;
 
-/// How to log.
+pub use self::trace::{Telemetry, record_context};
+use crate::tls::TlsSettings;
+
+mod json;
+mod trace;
+
+/// The form of OTLP that is spoken, and OpenTelemetry's default.
+const HTTP_PROTOBUF: &str = "http/protobuf";
+
+/// How to log and where to send traces.
 #[derive(Clone, Debug, Args)]
-pub struct LogSettings {
+pub struct TelemetrySettings {
     /// How log lines are written.
     #[arg(long, env = "LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
     /// Which log lines are written, for example `info,sqlx=warn`.
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     pub rust_log: Filter,
+    /// Where traces are sent, as OTLP over HTTP, for example `http://collector:4318`. Without it none are made. Further
+    /// `OTEL_*` variables are taken as OpenTelemetry defines them.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = http_url)]
+    pub otel_exporter_otlp_endpoint: Option<Url>,
+    /// The same for traces alone, with the whole path, for example `http://collector:4318/v1/traces`.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", value_parser = http_url)]
+    pub otel_exporter_otlp_traces_endpoint: Option<Url>,
+    /// The form of OTLP. Only `http/protobuf` is spoken.
+    #[arg(
+        long,
+        env = "OTEL_EXPORTER_OTLP_PROTOCOL",
+        default_value = HTTP_PROTOBUF
+    )]
+    pub otel_exporter_otlp_protocol: String,
+    /// The same for traces alone.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")]
+    pub otel_exporter_otlp_traces_protocol: Option<String>,
+    /// `none` makes no traces, whatever else is set.
+    #[arg(long, env = "OTEL_TRACES_EXPORTER", default_value = "otlp")]
+    pub otel_traces_exporter: TracesExporter,
+    /// How long sending traces may take, in milliseconds.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_TIMEOUT", default_value = "10000")]
+    pub otel_exporter_otlp_timeout: std::num::NonZeroU64,
+    /// `true` makes no traces, whatever else is set.
+    #[arg(long, env = "OTEL_SDK_DISABLED", default_value = "false")]
+    pub otel_sdk_disabled: String,
 }
 
 /// A filter for log lines, in the syntax of `RUST_LOG`.
@@ -26,7 +66,7 @@ impl FromStr for Filter {
 
     fn from_str(filter: &str) -> Result<Self, String> {
         EnvFilter::try_new(filter)
-            .map_err(|error| format!("{error}; for example: info,sqlx=warn"))?;
+            .map_err(|error| format!("{error}; for example RUST_LOG=info,sqlx=warn"))?;
         Ok(Self(filter.to_owned()))
     }
 }
@@ -41,22 +81,58 @@ pub enum LogFormat {
     Pretty,
 }
 
-/// Starts logging.
+/// Where traces go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TracesExporter {
+    /// To a collector.
+    #[default]
+    Otlp,
+    /// Nowhere.
+    None,
+}
+
+/// Takes an address that is asked by HTTP.
+pub fn http_url(url: &str) -> Result<Url, String> {
+    let example = "for example http://collector:4318";
+    let url = Url::parse(url).map_err(|error| format!("{error}; {example}"))?;
+    if !["http", "https"].contains(&url.scheme()) || !url.has_host() {
+        return Err(format!("it is no http address; {example}"));
+    }
+    Ok(url)
+}
+
+/// Starts logging, and tracing if it is asked for, in the name of `program`. Call it outside the async runtime: what sends
+/// the traces is a thread of its own.
 ///
-/// Fails when logging was started before in this process.
-pub fn init(settings: &LogSettings) -> anyhow::Result<()> {
-    let LogSettings {
-        log_format,
-        rust_log: Filter(filter),
-    } = settings;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(filter)?)
+/// Fails when the bundle of certificates cannot be read, or when logging was started before in this process.
+pub fn init(
+    settings: &TelemetrySettings,
+    tls: &TlsSettings,
+    program: &'static str,
+) -> anyhow::Result<Telemetry> {
+    // Also where there are no traces to be sent: a file that is not one is found at the start.
+    tls.certificates()?;
+    let Filter(filter) = &settings.rust_log;
+    let filter = EnvFilter::try_new(filter)?;
+    // Whatever the filter: a line that it lets through tells its request.
+    let our_spans = filter_fn(|metadata| metadata.is_span() && trace::is_ours(metadata));
+    let filter = filter.or(our_spans.with_max_level_hint(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         // Colours are for terminals; in a file or a pipe they are noise.
         .with_ansi(io::stderr().is_terminal());
-    match log_format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Pretty => builder.compact().try_init(),
-    }
-    .map_err(|error| anyhow::anyhow!("starting the log: {error}"))
+    let lines = match settings.log_format {
+        LogFormat::Json => lines
+            .fmt_fields(JsonFields::new())
+            .event_format(json::JsonLines)
+            .boxed(),
+        LogFormat::Pretty => lines.compact().boxed(),
+    };
+    let (telemetry, spans) = trace::start(settings, tls, program)?;
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .with(spans)
+        .try_init()
+        .map_err(|error| anyhow::anyhow!("starting the log: {error}"))?;
+    Ok(telemetry)
 }

@@ -1,13 +1,14 @@
 //! The settings of the program. They are those of the two services, but for what the program knows by itself.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use auth_service::config::{Accounts, DatabaseUrl};
 use clap::{Args, Parser, Subcommand};
 use transcription_common::jwt::{Algorithm, SecretKey};
-use transcription_common::telemetry::LogSettings;
+use transcription_common::server::ServerSettings;
+use transcription_common::telemetry::TelemetrySettings;
+use transcription_common::tls::TlsSettings;
 use transcription_service::config::EngineSettings;
 
 /// The whole transcription stack in one process: accounts, uploads, S3 on the local disk, Whisper.
@@ -30,7 +31,7 @@ pub enum Command {
         demo: Option<PathBuf>,
         /// Settings.
         #[command(flatten)]
-        config: Config,
+        config: Box<Config>,
     },
     /// Starts, transcribes a recording as a new user, prints its text and ends.
     Demo {
@@ -38,7 +39,7 @@ pub enum Command {
         recording: PathBuf,
         /// Settings.
         #[command(flatten)]
-        config: Config,
+        config: Box<Config>,
     },
 }
 
@@ -64,6 +65,9 @@ pub struct Config {
     /// The key that signs tokens; without one it is made once and kept in the data folder.
     #[arg(long, env = "JWT_SECRET_KEY", hide_env_values = true)]
     pub jwt_secret_key: Option<SecretKey>,
+    /// The key before this one: tokens that it signed are taken until they expire.
+    #[arg(long, env = "JWT_SECRET_KEY_PREVIOUS", hide_env_values = true)]
+    pub jwt_secret_key_previous: Option<SecretKey>,
     /// The algorithm of the tokens.
     #[arg(long, env = "ALGORITHM", default_value = "HS256", ignore_case = true)]
     pub algorithm: Algorithm,
@@ -73,19 +77,24 @@ pub struct Config {
     /// How recordings are transcribed.
     #[command(flatten)]
     pub engine: EngineSettings,
-    /// How long to finish requests in flight after SIGTERM, in seconds.
-    #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value = "30")]
-    pub shutdown_grace_seconds: NonZeroU64,
-    /// How to log.
+    /// How the services are served and stopped. `MANAGEMENT_ADDR` is ignored: each has its own port.
     #[command(flatten)]
-    pub log: LogSettings,
+    pub server: ServerSettings,
+    /// Logs and traces.
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
+    /// Whom to trust.
+    #[command(flatten)]
+    pub tls: TlsSettings,
 }
 
-/// The variables that are set for another S3 than the one in the process, which has no use for them.
+/// The variables that are set for another S3 than the one in the process, or for another process than this one.
 pub fn ignored_variables() -> Vec<String> {
     std::env::vars_os()
         .filter(|(_, value)| !value.is_empty())
         .filter_map(|(name, _)| name.into_string().ok())
-        .filter(|name| name.starts_with("S3_") || name.starts_with("AWS_"))
+        .filter(|name| {
+            name.starts_with("S3_") || name.starts_with("AWS_") || name == "MANAGEMENT_ADDR"
+        })
         .collect()
 }

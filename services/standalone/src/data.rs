@@ -1,7 +1,7 @@
 //! The folder that everything lives in: `auth.db`, `s3/`, and the signing key, which is made once.
 
 use std::fs::{self, DirBuilder};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -62,7 +62,7 @@ impl DataFolder {
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let key = SecretKey::generate()?;
-                self.write_key(&path, &key)
+                key.write_new(&path)
                     .with_context(|| format!("the signing key cannot be written to {shown}"))?;
                 info!(file = %shown, "a signing key was made");
                 Ok(key)
@@ -71,16 +71,6 @@ impl DataFolder {
                 Err(error).with_context(|| format!("the signing key {shown} cannot be read"))
             }
         }
-    }
-
-    /// Writes the whole key under another name first, so that a crash cannot leave half a key; a temporary file has
-    /// mode 0600 from the start, and persisting it does not replace a key that is there.
-    fn write_key(&self, path: &Path, key: &SecretKey) -> anyhow::Result<()> {
-        let mut file = NamedTempFile::new_in(&self.path)?;
-        writeln!(file, "{}", key.expose())?;
-        file.as_file().sync_all()?;
-        file.persist_noclobber(path)?;
-        Ok(())
     }
 }
 

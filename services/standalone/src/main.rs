@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
-use transcription_common::{server, settings, telemetry};
+use transcription_common::{request, server, settings, telemetry};
 use transcription_standalone::config::{Cli, Command, Config};
 use transcription_standalone::demo;
 use transcription_standalone::stack::Stack;
@@ -18,13 +18,15 @@ fn main() -> ExitCode {
         Command::Serve { demo, config } => (config, demo, true),
         Command::Demo { recording, config } => (config, Some(recording), false),
     };
-    if let Err(error) = telemetry::init(&config.log) {
-        return settings::complain(&format!("{error:#}"));
-    }
-    match server::run(run(&config, recording.as_deref(), serves_on)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => settings::fail(&error),
-    }
+    let telemetry =
+        match telemetry::init(&config.telemetry, &config.tls, "transcription-standalone") {
+            Ok(telemetry) => telemetry,
+            Err(error) => return settings::complain(&format!("{error:#}")),
+        };
+    request::log_panics();
+    let ended = server::run(run(&config, recording.as_deref(), serves_on));
+    telemetry.finish();
+    ended.map_or_else(|error| settings::fail(&error), |()| ExitCode::SUCCESS)
 }
 
 async fn run(config: &Config, recording: Option<&Path>, serves_on: bool) -> anyhow::Result<()> {

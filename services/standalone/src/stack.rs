@@ -1,13 +1,16 @@
 //! Starts everything, in the order in which a person wants to hear of trouble, and ends it the other way round.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
+use auth_service::config::DatabaseSettings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use transcription_common::{jwt, server};
+use transcription_common::jwt;
+use transcription_common::management::own;
+use transcription_common::server::{Listeners, bind, serve};
 
 use crate::config::{Config, ignored_variables};
 use crate::data::DataFolder;
@@ -46,22 +49,25 @@ impl Stack {
             data_dir,
             database_url,
             jwt_secret_key,
+            jwt_secret_key_previous,
             algorithm,
             accounts,
             engine,
-            shutdown_grace_seconds,
-            log,
+            mut server,
+            telemetry,
+            tls,
         } = config;
+        server.management_addr = None;
         let ignored = ignored_variables();
         if !ignored.is_empty() {
             warn!(
                 variables = ignored.join(", "),
-                "these variables are ignored: the stack in one process has its own S3"
+                "these variables are ignored: the stack in one process has its own S3, and each service its one port"
             );
         }
-        let auth_listener = server::bind(auth_listen_addr, "AUTH_LISTEN_ADDR").await?;
+        let auth_listener = bind(auth_listen_addr, "AUTH_LISTEN_ADDR").await?;
         let transcription_listener =
-            server::bind(transcription_listen_addr, "TRANSCRIPTION_LISTEN_ADDR").await?;
+            bind(transcription_listen_addr, "TRANSCRIPTION_LISTEN_ADDR").await?;
         let addresses = Addresses {
             auth: local(&auth_listener)?,
             transcription: local(&transcription_listener)?,
@@ -72,16 +78,20 @@ impl Stack {
                 Some(key) => key,
                 None => data.signing_key()?,
             },
+            jwt_secret_key_previous,
             algorithm,
         };
         let store = Store::open(&data.s3()?).await?;
         let auth = auth_service::Service::build(auth_service::config::Config {
             listen_addr: auth_listen_addr,
-            database_url: database_url.unwrap_or_else(|| data.database()),
+            database: DatabaseSettings {
+                database_url: database_url.unwrap_or_else(|| data.database()),
+            },
             jwt: jwt.clone(),
             accounts,
-            shutdown_grace_seconds,
-            log: log.clone(),
+            server: server.clone(),
+            telemetry: telemetry.clone(),
+            tls: tls.clone(),
         });
         let transcription =
             transcription_service::Service::build(transcription_service::config::Config {
@@ -89,8 +99,9 @@ impl Stack {
                 jwt,
                 s3: store.settings.clone(),
                 engine,
-                shutdown_grace_seconds,
-                log,
+                server: server.clone(),
+                telemetry,
+                tls,
             });
         let (auth, transcription) = tokio::try_join!(auth, transcription)?;
         Ok(Self {
@@ -103,7 +114,7 @@ impl Stack {
                 listener: transcription_listener,
             },
             store,
-            grace: Duration::from_secs(shutdown_grace_seconds.get()),
+            grace: server.grace(),
             addresses,
         })
     }
@@ -118,7 +129,7 @@ impl Stack {
             addresses: _,
         } = self;
         let stop_store = CancellationToken::new();
-        let store = tokio::spawn(server::serve(
+        let store = tokio::spawn(serve(
             store.listener,
             store.router,
             stop_store.clone().cancelled_owned(),
@@ -126,10 +137,10 @@ impl Stack {
         ));
         let result = tokio::try_join!(
             auth.service
-                .serve(auth.listener, stop.clone().cancelled_owned()),
+                .serve(only(auth.listener), stop.clone().cancelled_owned()),
             transcription
                 .service
-                .serve(transcription.listener, stop.cancelled_owned()),
+                .serve(only(transcription.listener), stop.cancelled_owned()),
         );
         stop_store.cancel();
         store.await.context("ending the store")??;
@@ -137,13 +148,17 @@ impl Stack {
     }
 }
 
+fn only(public: TcpListener) -> Listeners {
+    Listeners {
+        public,
+        management: None,
+    }
+}
+
 /// The address under which this machine reaches a listener, which may listen on all addresses.
 fn local(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
-    let mut address = listener
+    let address = listener
         .local_addr()
         .context("reading a listening address")?;
-    if address.ip().is_unspecified() {
-        address.set_ip(Ipv4Addr::LOCALHOST.into());
-    }
-    Ok(address)
+    Ok(own(address))
 }

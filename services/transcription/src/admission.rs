@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use prometheus::IntGauge;
 use transcription_common::jwt::UserId;
 
 use crate::error::Error;
@@ -14,6 +15,7 @@ pub struct Admission {
     limit: usize,
     limit_per_user: usize,
     taken: Arc<Mutex<Taken>>,
+    in_flight: IntGauge,
 }
 
 #[derive(Default)]
@@ -26,15 +28,17 @@ struct Taken {
 pub struct Place {
     taken: Arc<Mutex<Taken>>,
     user: UserId,
+    in_flight: IntGauge,
 }
 
 impl Admission {
-    /// So many places in all, so many for one user.
-    pub fn new(limit: usize, limit_per_user: usize) -> Self {
+    /// So many places in all, so many for one user. `in_flight` tells how many are taken.
+    pub fn new(limit: usize, limit_per_user: usize, in_flight: IntGauge) -> Self {
         Self {
             limit,
             limit_per_user,
             taken: Arc::default(),
+            in_flight,
         }
     }
 
@@ -50,9 +54,11 @@ impl Admission {
         }
         taken.in_all += 1;
         taken.per_user.insert(user.clone(), of_user + 1);
+        self.in_flight.inc();
         Ok(Place {
             taken: Arc::clone(&self.taken),
             user: user.clone(),
+            in_flight: self.in_flight.clone(),
         })
     }
 }
@@ -61,6 +67,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = lock(&self.taken);
         taken.in_all -= 1;
+        self.in_flight.dec();
         // Users who have nothing in flight leave no trace: the map is as small as the number of places.
         if let Entry::Occupied(mut of_user) = taken.per_user.entry(self.user.clone()) {
             *of_user.get_mut() -= 1;
@@ -82,7 +89,7 @@ mod tests {
 
     #[test]
     fn places_are_limited_in_all_and_per_user_and_come_back() {
-        let admission = Admission::new(3, 2);
+        let admission = Admission::new(3, 2, IntGauge::new("places", "taken").unwrap());
         let ada = "1".parse::<UserId>().unwrap();
         let bob = "2".parse::<UserId>().unwrap();
 

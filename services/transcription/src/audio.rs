@@ -4,6 +4,7 @@ use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
+use symphonia::core::units::{Duration, TimeBase};
 use symphonia::default::get_probe;
 
 #[cfg(feature = "whisper")]
@@ -131,18 +132,22 @@ impl AudioFormat {
 pub fn duration_seconds(source: Box<dyn MediaSource>, format: AudioFormat) -> Option<f64> {
     let reader = open(source, format).ok()?;
     let track = reader.default_track(TrackType::Audio)?;
-    let sample_rate = track.codec_params.as_ref()?.audio()?.sample_rate;
+    // Also where there is no decoder: the container tells the length.
+    let parameters = track.codec_params.as_ref();
+    let sample_rate = parameters.and_then(|parameters| parameters.audio()?.sample_rate);
     let of_frames = || Some(frames_to_seconds(track.num_frames?, sample_rate?));
-    let of_duration = || {
-        let seconds = track
-            .time_base?
-            .calc_duration(track.duration?)?
-            .as_secs_f64();
-        Some(seconds)
-    };
+    let of_track = || seconds(track.time_base?, track.duration?);
+    // Matroska notes it for the whole file.
+    let whole = reader.media_info();
+    let of_whole = || seconds(whole.time_base?, whole.duration?);
     of_frames()
-        .or_else(of_duration)
+        .or_else(of_track)
+        .or_else(of_whole)
         .filter(|seconds| seconds.is_finite() && *seconds > 0.0)
+}
+
+fn seconds(time_base: TimeBase, duration: Duration) -> Option<f64> {
+    Some(time_base.calc_duration(duration)?.as_secs_f64())
 }
 
 /// The reader for the container.

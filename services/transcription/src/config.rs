@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 use transcription_common::jwt;
-use transcription_common::telemetry::LogSettings;
+use transcription_common::server::{ServerSettings, management_address};
+use transcription_common::telemetry::{TelemetrySettings, http_url};
+use transcription_common::tls::TlsSettings;
 use url::Url;
 
 /// Takes recordings, stores them in S3, transcribes them and stores the text.
@@ -23,7 +25,20 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Answers requests until it is told to stop (the default). `transcription-service serve --help` lists the settings.
-    Serve(Config),
+    Serve(Box<Config>),
+    /// Makes the bucket if it is not there, and a rule that drops uploads that were left open.
+    InitBucket {
+        /// The bucket.
+        #[command(flatten)]
+        s3: S3Settings,
+        /// Whom to trust.
+        #[command(flatten)]
+        tls: TlsSettings,
+    },
+    /// Logs in and transcribes a second of speech that is in the program: shows that a whole stack works.
+    Smoke(SmokeSettings),
+    /// Asks the service of this container whether it is ready.
+    Healthcheck(HealthcheckSettings),
 }
 
 /// Everything `serve` needs.
@@ -41,12 +56,15 @@ pub struct Config {
     /// How recordings are transcribed.
     #[command(flatten)]
     pub engine: EngineSettings,
-    /// How long to finish requests in flight after SIGTERM, in seconds.
-    #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value = "30")]
-    pub shutdown_grace_seconds: NonZeroU64,
-    /// How to log.
+    /// How the service is served and stopped.
     #[command(flatten)]
-    pub log: LogSettings,
+    pub server: ServerSettings,
+    /// Logs and traces.
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
+    /// Whom to trust.
+    #[command(flatten)]
+    pub tls: TlsSettings,
 }
 
 /// The bucket and how to reach it.
@@ -85,19 +103,127 @@ pub struct S3Settings {
 /// The engine and its limits.
 #[derive(Clone, Debug, Args)]
 pub struct EngineSettings {
-    /// The directory of a Whisper model in CTranslate2's format.
+    /// The engine. Without it: gemini if its key is set, else whisper.
+    #[arg(long, env = "TRANSCRIPTION_ENGINE")]
+    pub transcription_engine: Option<EngineKind>,
+    /// How Gemini is asked.
+    #[command(flatten)]
+    pub gemini: GeminiSettings,
+    /// The directory of a Whisper model in CTranslate2's format, for example /models/base.
     #[arg(long, env = "WHISPER_MODEL")]
-    pub whisper_model: PathBuf,
+    pub whisper_model: Option<PathBuf>,
     /// The largest recording that is taken, in bytes.
     #[arg(long, env = "MAX_UPLOAD_BYTES", default_value = "209715200")]
     pub max_upload_bytes: NonZeroU64,
     /// How long a transcription may take, waiting included, in seconds.
     #[arg(long, env = "ENGINE_TIMEOUT_SECONDS", default_value = "600")]
     pub engine_timeout_seconds: NonZeroU64,
-    /// How many transcriptions are taken at once in all; the next one is told to come back.
-    #[arg(long, env = "MAX_CONCURRENT_TRANSCRIPTIONS", default_value = "4")]
-    pub max_concurrent_transcriptions: NonZeroUsize,
+    /// How many transcriptions are taken at once in all; the next one is told to come back. 32 by default, 4 with Whisper.
+    #[arg(long, env = "MAX_CONCURRENT_TRANSCRIPTIONS", value_parser = places)]
+    pub max_concurrent_transcriptions: Option<NonZeroUsize>,
     /// How many of them may be one user's.
     #[arg(long, env = "MAX_CONCURRENT_PER_USER", default_value = "4")]
     pub max_concurrent_per_user: NonZeroUsize,
+}
+
+fn places(number: &str) -> Result<NonZeroUsize, String> {
+    let places = number.parse();
+    places.map_err(|error| format!("{error}; for example MAX_CONCURRENT_TRANSCRIPTIONS=32"))
+}
+
+/// How Gemini is asked.
+#[derive(Clone, Debug, Args)]
+pub struct GeminiSettings {
+    /// The key of the Gemini API.
+    #[arg(long, env = "GEMINI_API_KEY", hide_env_values = true)]
+    pub gemini_api_key: Option<SecretString>,
+    /// The model. gemini-3.5-transcribe is made for this; others are told what to do.
+    #[arg(long, env = "GEMINI_MODEL", default_value = "gemini-3.5-transcribe", value_parser = model)]
+    pub gemini_model: String,
+    /// Another address than Google's.
+    #[arg(long, env = "GEMINI_BASE_URL", default_value = "https://generativelanguage.googleapis.com", value_parser = http_url)]
+    pub gemini_base_url: Url,
+}
+
+/// The model's name becomes a part of an address.
+fn model(name: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if name.is_empty() || !name.bytes().all(plain) {
+        return Err("it is no name of a model".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+/// An engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineKind {
+    /// Google's API.
+    Gemini,
+    /// Whisper in process.
+    Whisper,
+}
+
+impl EngineKind {
+    /// Its name in answers, manifests and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gemini => "gemini",
+            Self::Whisper => "whisper",
+        }
+    }
+}
+
+impl EngineSettings {
+    /// The engine that is meant.
+    pub fn kind(&self) -> EngineKind {
+        let without_choice = || match &self.gemini.gemini_api_key {
+            Some(_) => EngineKind::Gemini,
+            None => EngineKind::Whisper,
+        };
+        self.transcription_engine.unwrap_or_else(without_choice)
+    }
+
+    /// How many transcriptions are taken at once.
+    pub fn places(&self) -> usize {
+        let by_engine = || match self.kind() {
+            EngineKind::Gemini => 32,
+            EngineKind::Whisper => 4,
+        };
+        self.max_concurrent_transcriptions
+            .map_or_else(by_engine, NonZeroUsize::get)
+    }
+}
+
+/// Which address `healthcheck` asks.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct HealthcheckSettings {
+    /// The address that the service listens on.
+    #[arg(long, env = "LISTEN_ADDR", default_value = "0.0.0.0:8000")]
+    pub listen_addr: SocketAddr,
+    /// The address of its own for health, if it has one; then that is asked.
+    #[arg(long, env = "MANAGEMENT_ADDR", value_parser = management_address)]
+    pub management_addr: Option<SocketAddr>,
+}
+
+/// What `smoke` does.
+#[derive(Clone, Debug, Args)]
+pub struct SmokeSettings {
+    /// The address of the auth service, for example `http://127.0.0.1:8001`.
+    #[arg(long, value_parser = http_url)]
+    pub auth_url: Url,
+    /// The address of the transcription service, for example `http://127.0.0.1:8000`.
+    #[arg(long, value_parser = http_url)]
+    pub transcription_url: Url,
+    /// Who logs in.
+    #[arg(long, env = "SMOKE_USERNAME")]
+    pub smoke_username: String,
+    /// The password.
+    #[arg(long, env = "SMOKE_PASSWORD", hide_env_values = true)]
+    pub smoke_password: SecretString,
+    /// How long it may take in all, in seconds.
+    #[arg(long, default_value = "660")]
+    pub timeout_seconds: NonZeroU64,
+    /// Whom to trust.
+    #[command(flatten)]
+    pub tls: TlsSettings,
 }

@@ -4,6 +4,7 @@
 //! body is read before the answer goes out.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -22,14 +23,31 @@ use tokio::time::timeout;
 const DRAIN_BYTES: usize = 1024 * 1024;
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
+/// The reader of forms takes whatever is there before it hands any of it on. A client that is faster than the bucket would fill the
+/// memory with it, so that a pause is made for it now and then.
+const UNBROKEN_BYTES: usize = 128 * 1024;
+
+/// A form has no more between the pieces of its fields than this. The reader would keep all of it until it finds the next boundary.
+const MAX_UNREAD_BYTES: usize = 1024 * 1024;
+
+/// There is a megabyte that belongs to no field.
+#[derive(Debug, thiserror::Error)]
+#[error("a megabyte of it belongs to no field")]
+struct NoField;
+
 /// Reads what a handler left of the body, or closes the connection if that is too much.
 pub async fn drain(request: Request, next: Next) -> Response {
     // Such a client waits for our word before it sends; the answer is the word.
     let waits = request.headers().contains_key(EXPECT);
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let unread = Unread::default();
+    parts.extensions.insert(unread.clone());
     let mut shared = Shared(Arc::new(Mutex::new(Counted {
         body,
         polled: false,
+        unbroken_bytes: 0,
+        unread: unread.clone(),
+        draining: false,
     })));
     let mut response = next
         .run(Request::from_parts(parts, Body::new(shared.clone())))
@@ -53,6 +71,33 @@ struct Shared(Arc<Mutex<Counted>>);
 struct Counted {
     body: Body,
     polled: bool,
+    /// Bytes since the reader last had to wait.
+    unbroken_bytes: usize,
+    unread: Unread,
+    draining: bool,
+}
+
+/// Bytes of a form that its reader has taken from the connection and made nothing of yet.
+#[derive(Clone, Default)]
+pub struct Unread(Arc<AtomicUsize>);
+
+impl Unread {
+    /// So many of them have become a piece of a field.
+    pub fn took(&self, bytes: usize) {
+        let rest = |unread: usize| Some(unread.saturating_sub(bytes));
+        let _ = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest);
+    }
+
+    /// All that is left is the beginning of a field.
+    pub fn found_a_field(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn arrived(&self, bytes: usize) -> usize {
+        self.0.fetch_add(bytes, Ordering::Relaxed) + bytes
+    }
 }
 
 impl Shared {
@@ -67,6 +112,7 @@ impl Shared {
     /// Whether the body's end was reached.
     async fn drain(&mut self) -> bool {
         let mut drained = 0;
+        self.with(|counted| counted.draining = true);
         while !self.is_end_stream() {
             match self.frame().await {
                 Some(Ok(frame)) => drained += frame.data_ref().map_or(0, Bytes::len),
@@ -91,7 +137,24 @@ impl http_body::Body for Shared {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         self.with(|counted| {
             counted.polled = true;
-            Pin::new(&mut counted.body).poll_frame(context)
+            if counted.unbroken_bytes >= UNBROKEN_BYTES {
+                counted.unbroken_bytes = 0;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let frame = Pin::new(&mut counted.body).poll_frame(context);
+            match &frame {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    counted.unbroken_bytes += bytes;
+                    if counted.unread.arrived(bytes) > MAX_UNREAD_BYTES && !counted.draining {
+                        let error = axum::Error::new(NoField);
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                }
+                _ => counted.unbroken_bytes = 0,
+            }
+            frame
         })
     }
 

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+use transcription_common::tls::TlsSettings;
+
 use crate::audio::AudioFormat;
-use crate::config::EngineSettings;
+use crate::config::{EngineKind, EngineSettings};
 use crate::error::Error;
+use crate::metrics::TranscriptionMetrics;
 use crate::storage::Recording;
 
+mod gemini;
 #[cfg(feature = "whisper")]
 mod whisper;
 
@@ -16,9 +21,27 @@ const MAX_PROMPT_CHARS: usize = 2000;
 /// An engine, ready to be asked.
 #[derive(Clone)]
 pub enum Engine {
+    /// Google's API.
+    Gemini(Box<gemini::Gemini>),
     /// Whisper in process.
     #[cfg(feature = "whisper")]
     Whisper(whisper::Whisper),
+}
+
+/// A recording, and what is asked of it.
+pub struct Asked {
+    /// Where its bytes are.
+    pub recording: Recording,
+    /// What they are.
+    pub format: AudioFormat,
+    /// Its length, where its headers tell.
+    pub duration: Option<Duration>,
+    /// What the client asks.
+    pub options: Options,
+    /// How long it may take, waiting included.
+    pub limit: Duration,
+    /// The service ends now.
+    pub cut: CancellationToken,
 }
 
 /// What the client asks of the engine.
@@ -30,9 +53,10 @@ pub struct Options {
     pub prompt: Option<Prompt>,
 }
 
-/// A language tag (BCP-47, RFC 5646), of which engines use the primary subtag.
+/// A language tag (BCP-47, RFC 5646).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Language {
+    tag: String,
     primary: String,
 }
 
@@ -49,7 +73,13 @@ impl Language {
             return Err("must be a language tag (BCP-47), for example en or pt-BR.".to_owned());
         }
         let primary = primary.to_ascii_lowercase();
-        Ok(Self { primary })
+        let tag = tag.to_owned();
+        Ok(Self { tag, primary })
+    }
+
+    /// The tag as the client wrote it.
+    pub fn tag(&self) -> &str {
+        &self.tag
     }
 
     /// The language without region and script, in lower case.
@@ -84,66 +114,76 @@ pub struct Transcription {
     pub text: String,
     /// The language that was asked for or found.
     pub language: Option<String>,
+    /// Whether the engine stopped at its output limit.
+    pub truncated: bool,
 }
 
-#[cfg_attr(
-    not(feature = "whisper"),
-    expect(
-        unused_variables,
-        clippy::unused_async,
-        reason = "there is no engine to ask"
-    )
-)]
 impl Engine {
     /// Makes the engine ready: it can be asked once this returns.
-    pub async fn start(settings: &EngineSettings) -> anyhow::Result<Self> {
-        #[cfg(feature = "whisper")]
-        return Ok(Self::Whisper(
-            whisper::Whisper::load(&settings.whisper_model).await?,
-        ));
-        #[cfg(not(feature = "whisper"))]
-        anyhow::bail!(
-            "this program was built without an engine that could use {}: build it with --features whisper",
-            settings.whisper_model.display()
-        );
+    pub async fn start(
+        settings: &EngineSettings,
+        tls: &TlsSettings,
+        metrics: &TranscriptionMetrics,
+    ) -> anyhow::Result<Self> {
+        match settings.kind() {
+            EngineKind::Gemini => {
+                let gemini = gemini::Gemini::new(&settings.gemini, tls, metrics.clone())?;
+                Ok(Self::Gemini(Box::new(gemini)))
+            }
+            EngineKind::Whisper => Self::start_whisper(settings, metrics).await,
+        }
     }
 
-    /// The engine's name in answers and manifests.
-    pub fn name(&self) -> &'static str {
-        match *self {
-            #[cfg(feature = "whisper")]
-            Self::Whisper(_) => "whisper",
-        }
+    #[cfg(feature = "whisper")]
+    async fn start_whisper(
+        settings: &EngineSettings,
+        metrics: &TranscriptionMetrics,
+    ) -> anyhow::Result<Self> {
+        let directory = settings.whisper_model.as_deref().ok_or_else(|| {
+            anyhow::anyhow!("WHISPER_MODEL: needed by the engine whisper and not set; for example WHISPER_MODEL=/models/base (or set GEMINI_API_KEY for the engine gemini)")
+        })?;
+        let whisper = whisper::Whisper::load(directory, metrics.clone()).await?;
+        Ok(Self::Whisper(whisper))
+    }
+
+    #[cfg(not(feature = "whisper"))]
+    #[expect(clippy::unused_async, reason = "with the engine it loads a model")]
+    async fn start_whisper(_: &EngineSettings, _: &TranscriptionMetrics) -> anyhow::Result<Self> {
+        anyhow::bail!(
+            "this program was built without Whisper: set GEMINI_API_KEY for the engine gemini, or use the image with -whisper in its tag"
+        )
     }
 
     /// The model's name in answers and manifests.
     pub fn model(&self) -> &str {
-        match *self {
+        match self {
+            Self::Gemini(gemini) => gemini.model(),
             #[cfg(feature = "whisper")]
-            Self::Whisper(ref whisper) => whisper.model(),
+            Self::Whisper(whisper) => whisper.model(),
         }
     }
 
     /// Whether the engine can do what is asked; asked before a recording is accepted.
     pub fn check(&self, options: &Options) -> Result<(), Error> {
-        match *self {
+        match self {
+            // It takes any language.
+            Self::Gemini(_) => Ok(()),
             #[cfg(feature = "whisper")]
-            Self::Whisper(ref whisper) => whisper.check(options),
+            Self::Whisper(whisper) => whisper.check(options),
         }
     }
 
-    /// Transcribes a recording within `limit`, waiting for its turn included.
-    pub async fn transcribe(
-        &self,
-        recording: Recording,
-        format: AudioFormat,
-        options: Options,
-        limit: Duration,
-    ) -> Result<Transcription, Error> {
-        match *self {
+    /// Transcribes a recording.
+    pub async fn transcribe(&self, asked: Asked) -> Result<Transcription, Error> {
+        match self {
+            Self::Gemini(gemini) => gemini.transcribe(asked).await,
             #[cfg(feature = "whisper")]
-            Self::Whisper(ref whisper) => {
-                whisper.transcribe(recording, format, options, limit).await
+            Self::Whisper(whisper) => {
+                let cut = asked.cut.clone();
+                tokio::select! {
+                    result = whisper.transcribe(asked) => result,
+                    () = cut.cancelled() => Err(Error::Stopping),
+                }
             }
         }
     }

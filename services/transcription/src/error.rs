@@ -7,6 +7,7 @@ use transcription_common::problem::{FieldError, Problem};
 use uuid::Uuid;
 
 use crate::audio::{AudioFormat, TAKEN};
+use crate::metrics::Outcome;
 use crate::storage::{ObjectKey, StorageError};
 
 /// Seconds after which storage or a place may be free again.
@@ -15,6 +16,9 @@ const RETRY_SECONDS: u32 = 5;
 /// Why a request fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The client hung up while it sent the form.
+    #[error("the client hung up")]
+    ClientGone,
     /// The form cannot be read to its end.
     #[error("the form is broken: {0}")]
     BrokenForm(String),
@@ -54,6 +58,36 @@ pub enum Error {
     /// The engine failed.
     #[error("the engine failed: {0:#}")]
     Engine(anyhow::Error),
+    /// The recording is longer than the engine takes.
+    #[error("the recording is too long for the engine")]
+    AudioTooLong {
+        /// The limit, where it is known.
+        limit_seconds: Option<u64>,
+    },
+    /// The engine refused the content.
+    #[error("the engine refused the content: {reason}")]
+    ContentBlocked {
+        /// Why, in the engine's word.
+        reason: String,
+    },
+    /// The engine's quota is used up.
+    #[error("the engine's quota is used up")]
+    EngineQuota {
+        /// When there will be more, if it is known.
+        retry_after_seconds: Option<u32>,
+    },
+    /// The engine's settings are wrong: the key, the model, the account.
+    #[error("the engine's settings are wrong: {0:#}")]
+    EngineMisconfigured(anyhow::Error),
+    /// The service ends before this is done.
+    #[error("the service ends")]
+    Stopping,
+    /// So many texts wait to be stored that no more can be made.
+    #[error("too many texts wait to be stored")]
+    PendingFull,
+    /// There is no such transcription of this user's.
+    #[error("there is no such transcription")]
+    TranscriptionNotFound,
     /// The engine did not end in time.
     #[error("the engine took longer than {limit_seconds} s")]
     EngineTimeout {
@@ -84,7 +118,7 @@ impl Error {
 
     fn parts(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::BrokenForm(_) => (StatusCode::BAD_REQUEST, "broken_form"),
+            Self::ClientGone | Self::BrokenForm(_) => (StatusCode::BAD_REQUEST, "broken_form"),
             Self::NoFile => (StatusCode::BAD_REQUEST, "no_file"),
             Self::TwoFiles => (StatusCode::BAD_REQUEST, "two_files"),
             Self::EmptyFile => (StatusCode::BAD_REQUEST, "empty_file"),
@@ -93,17 +127,28 @@ impl Error {
             Self::NotAudio => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_audio"),
             Self::InvalidField(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_field"),
             Self::Undecodable(_) => (StatusCode::UNPROCESSABLE_ENTITY, "audio_undecodable"),
+            Self::AudioTooLong { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "audio_too_long"),
+            Self::ContentBlocked { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "content_blocked"),
+            Self::EngineQuota { .. } => (StatusCode::SERVICE_UNAVAILABLE, "engine_quota"),
+            Self::EngineMisconfigured(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "engine_misconfigured")
+            }
+            Self::TranscriptionNotFound => (StatusCode::NOT_FOUND, "transcription_not_found"),
             Self::UserBusy => (StatusCode::TOO_MANY_REQUESTS, "user_busy"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Engine(_) => (StatusCode::BAD_GATEWAY, "engine_failed"),
             Self::EngineTimeout { .. } => (StatusCode::GATEWAY_TIMEOUT, "engine_timeout"),
-            Self::Storage(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable"),
+            Self::Storage(_) | Self::PendingFull => {
+                (StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable")
+            }
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }
 
     fn detail(&self) -> String {
         match self {
+            Self::ClientGone => "The upload broke off: send it again.".to_owned(),
             Self::BrokenForm(why) => format!("The form cannot be read: {why}. Send multipart/form-data with the audio in the field file."),
             Self::NoFile => "The form has no file: send the audio in the field file.".to_owned(),
             Self::TwoFiles => "The form has more than one field file: send one recording a request.".to_owned(),
@@ -113,22 +158,68 @@ impl Error {
             Self::NotAudio => format!("The file is not audio that is taken, whatever its name or label says. Taken are: {TAKEN}."),
             Self::InvalidField(FieldError { field, message }) => format!("{field}: {message}"),
             Self::Undecodable(why) => why.clone(),
+            Self::AudioTooLong { limit_seconds: Some(seconds) } => format!("The recording is longer than the {} minutes that the engine takes: send it in parts.", seconds / 60),
+            Self::AudioTooLong { limit_seconds: None } => "The recording is longer than the engine takes: send it in parts.".to_owned(),
+            Self::ContentBlocked { reason } => format!("The recording is stored, but the engine refuses to transcribe it ({reason})."),
+            Self::EngineQuota { .. } => "The recording is stored, but the engine's quota is used up for now.".to_owned(),
+            Self::EngineMisconfigured(_) => "The recording is stored, but the engine is not set up rightly; the request id tells the operator where to look.".to_owned(),
+            Self::TranscriptionNotFound => "You have no transcription with this id.".to_owned(),
             Self::UserBusy => "You have as many transcriptions in flight as one user may: wait for one to end.".to_owned(),
             Self::Busy => "As many transcriptions are in flight as this service takes: try again in a moment.".to_owned(),
             Self::Engine(_) => "The recording is stored, but the engine failed to transcribe it; the request id tells the operator where to look.".to_owned(),
             Self::EngineTimeout { limit_seconds } => format!("The recording is stored, but transcribing it took longer than {limit_seconds} seconds: send shorter recordings."),
-            Self::Storage(_) => "The storage does not answer as it should: try again in a moment.".to_owned(),
+            Self::Stopping => "The service ends now: try again in a moment.".to_owned(),
+            Self::Storage(_) | Self::PendingFull => "The storage does not answer as it should: try again in a moment.".to_owned(),
             Self::Internal(_) => "Something went wrong on our side; the request id tells the operator where to look.".to_owned(),
         }
     }
 
-    fn retry_after_seconds(&self) -> Option<u32> {
-        matches!(self, Self::UserBusy | Self::Busy | Self::Storage(_)).then_some(RETRY_SECONDS)
+    /// The seconds after which another attempt may do better, if waiting helps.
+    pub fn retry_after_seconds(&self) -> Option<u32> {
+        match self {
+            Self::EngineQuota {
+                retry_after_seconds,
+            } => *retry_after_seconds,
+            Self::UserBusy | Self::Busy | Self::Storage(_) | Self::PendingFull | Self::Stopping => {
+                Some(RETRY_SECONDS)
+            }
+            _ => None,
+        }
+    }
+
+    /// How a request that ends so is counted.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::ClientGone => Outcome::ClientGone,
+            Self::BrokenForm(_)
+            | Self::NoFile
+            | Self::TwoFiles
+            | Self::EmptyFile
+            | Self::InvalidField(_)
+            | Self::TranscriptionNotFound => Outcome::BadRequest,
+            Self::SlowUpload => Outcome::SlowUpload,
+            Self::TooLarge { .. } => Outcome::TooLarge,
+            Self::NotAudio => Outcome::Unsupported,
+            Self::Undecodable(_) | Self::AudioTooLong { .. } => Outcome::Undecodable,
+            Self::ContentBlocked { .. } => Outcome::Blocked,
+            Self::UserBusy | Self::Busy => Outcome::Busy,
+            Self::EngineQuota { .. } => Outcome::Quota,
+            Self::EngineMisconfigured(_) => Outcome::EngineConfig,
+            Self::EngineTimeout { .. } => Outcome::Timeout,
+            Self::Storage(_) | Self::PendingFull => Outcome::Storage,
+            Self::Engine(_) | Self::Internal(_) | Self::Stopping => Outcome::Engine,
+        }
     }
 
     fn log(&self) {
         match self {
             Self::Internal(cause) => error!(cause = format!("{cause:#}"), "a request failed"),
+            Self::EngineMisconfigured(cause) => {
+                error!(
+                    cause = format!("{cause:#}"),
+                    "the engine's settings are wrong"
+                );
+            }
             Self::Engine(cause) => error!(cause = format!("{cause:#}"), "the engine failed"),
             Self::Storage(cause) => error!(%cause, "the storage failed"),
             other => warn!(code = other.code(), "a request was refused"),

@@ -1,22 +1,36 @@
 //! One transcription from the first byte of its form to its end. It runs as a task of its own: a client that hangs up
 //! stops the upload, but never a recording that was accepted.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::Multipart;
 use bytes::Bytes;
-use tracing::{error, info, warn};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, error, info, instrument, warn};
 use transcription_common::clock;
 use transcription_common::jwt::UserId;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::admission::Place;
 use crate::audio::{self, AudioFormat};
-use crate::engine::{Engine, Options, Transcription};
+use crate::early::Unread;
+use crate::engine::{Asked, Engine, Options, Transcription};
 use crate::error::{Error, Failure};
 use crate::manifest::{Audio, Manifest, SCHEMA_VERSION, State, Transcript};
+use crate::metrics::{Outcome, Stage, TranscriptionMetrics};
+use crate::pending::{Pending, Room};
 use crate::storage::{ObjectKey, Recording, Storage, StorageError};
 use crate::upload::{self, Details, Terms};
+
+/// Between two attempts to store a text.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// About five minutes.
+const MANIFEST_ATTEMPTS: usize = 14;
+/// How long finding the length may take, before a recording is accepted.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Everything a transcription needs, taken along into its task.
 pub struct Job {
@@ -24,6 +38,12 @@ pub struct Job {
     pub storage: Storage,
     /// The engine.
     pub engine: Engine,
+    /// The engine's name in answers and manifests.
+    pub engine_name: &'static str,
+    /// Texts that could not be stored yet.
+    pub pending: Pending,
+    /// What to count in.
+    pub metrics: TranscriptionMetrics,
     /// Whose transcription it is.
     pub user: UserId,
     /// The largest recording that is taken.
@@ -32,14 +52,32 @@ pub struct Job {
     pub engine_limit: Duration,
     /// The place in the limits, kept until the end.
     pub place: Place,
+    /// Where what is left to do after the answer is done.
+    pub jobs: TaskTracker,
+    /// What the reader of the form holds.
+    pub unread: Unread,
+    /// How the service ends.
+    pub ending: Ending,
+}
+
+/// How the service ends, as far as jobs have to know.
+#[derive(Clone, Default)]
+pub struct Ending {
+    /// It was told to: what waits should not wait long.
+    pub begun: CancellationToken,
+    /// The grace is over: there is a moment left to clean up.
+    pub cut: CancellationToken,
 }
 
 /// A transcription that is complete: its manifest and its text.
+#[derive(Clone)]
 pub struct Complete {
-    /// The manifest as it is in the bucket.
+    /// The manifest as it is in the bucket, or is going to be.
     pub manifest: Manifest,
-    /// The text.
-    pub text: String,
+    /// The text, UTF-8.
+    pub text: Bytes,
+    /// Whether the text is not yet in the bucket.
+    pub is_pending: bool,
 }
 
 /// A recording that was accepted: it is in the bucket and so is its manifest.
@@ -52,9 +90,21 @@ struct Accepted {
 }
 
 impl Job {
-    /// Receives, accepts and transcribes.
+    /// Receives, accepts and transcribes, and counts what came of it.
     pub async fn run(self, form: Multipart) -> Result<Complete, Failure> {
+        let metrics = self.metrics.clone();
+        let result = self.accept_and_transcribe(form).await;
+        metrics.request(match &result {
+            Ok(_) => Outcome::Ok,
+            Err(failure) => failure.error.outcome(),
+        });
+        result
+    }
+
+    async fn accept_and_transcribe(self, form: Multipart) -> Result<Complete, Failure> {
+        let start = Instant::now();
         let accepted = self.accept(form).await?;
+        self.metrics.stage(Stage::StoreAudio, start.elapsed());
         let id = accepted.manifest.id;
         let audio_key = accepted.audio_key.clone();
         self.transcribe(accepted).await.map_err(|error| Failure {
@@ -63,6 +113,7 @@ impl Job {
         })
     }
 
+    #[instrument(name = "transcriptions.store_audio", skip_all)]
     async fn accept(&self, form: Multipart) -> Result<Accepted, Error> {
         let id = new_id();
         let terms = Terms {
@@ -70,6 +121,8 @@ impl Job {
             user: &self.user,
             id,
             max_upload_bytes: self.max_upload_bytes,
+            unread: &self.unread,
+            cut: &self.ending.cut,
         };
         let upload = upload::receive(form, terms).await?;
         if let Err(error) = self.engine.check(&upload.details.options) {
@@ -92,6 +145,7 @@ impl Job {
             content_type: format.content_type().to_owned(),
             duration_seconds: duration_seconds(recording.clone(), format).await,
         };
+        let duration_seconds = audio.duration_seconds;
         let manifest = Manifest {
             schema_version: SCHEMA_VERSION,
             id,
@@ -102,22 +156,28 @@ impl Job {
             language: options
                 .language
                 .as_ref()
-                .map(|language| language.primary().to_owned()),
-            engine: self.engine.name().to_owned(),
+                .map(|language| language.tag().to_owned()),
+            engine: self.engine_name.to_owned(),
             model: self.engine.model().to_owned(),
             audio,
             transcript: None,
+            truncated: false,
             created_at: clock::now(),
             completed_at: None,
         };
-        if let Err(error) = self.write(&manifest).await {
+        if let Err(error) = write(&self.storage, &self.user, &manifest).await {
             // Without a manifest it is not accepted, and nobody would ever find the audio.
-            if let Err(error) = self.storage.delete(&audio_key).await {
-                warn!(%error, key = %audio_key, "the audio of a recording that was not accepted stays in the bucket");
-            }
+            self.storage
+                .remove(&ObjectKey::manifest(&self.user, id))
+                .await;
+            self.storage.remove(&audio_key).await;
             return Err(error.into());
         }
         info!(transcription.id = %id, user.id = %self.user, size_bytes, "a recording was accepted");
+        self.metrics.audio_bytes.inc_by(size_bytes);
+        self.metrics
+            .audio_seconds
+            .inc_by(duration_seconds.unwrap_or_default());
         Ok(Accepted {
             manifest,
             audio_key,
@@ -127,7 +187,7 @@ impl Job {
         })
     }
 
-    async fn transcribe(&self, accepted: Accepted) -> Result<Complete, Error> {
+    async fn transcribe(self, accepted: Accepted) -> Result<Complete, Error> {
         let Accepted {
             manifest,
             audio_key: _,
@@ -135,37 +195,111 @@ impl Job {
             format,
             options,
         } = accepted;
-        let transcribed = self
-            .engine
-            .transcribe(recording, format, options, self.engine_limit)
-            .await;
-        let Transcription { text, language } = match transcribed {
-            Ok(transcription) => transcription,
+        let asked = Asked {
+            recording,
+            format,
+            duration: manifest
+                .audio
+                .duration_seconds
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            options,
+            limit: self.engine_limit,
+            cut: self.ending.cut.clone(),
+        };
+        let heard = match self.pending.reserve() {
+            Some(room) => self.hear(asked).await.map(|heard| (heard, room)),
+            // Better not to ask an engine that may be paid for.
+            None => Err(Error::PendingFull),
+        };
+        let (heard, room) = match heard {
+            Ok(heard) => heard,
+            // It stays in state stored, as after a crash.
+            Err(Error::Stopping) => return Err(Error::Stopping),
             Err(error) => {
                 self.record_failure(manifest, &error).await;
                 return Err(error);
             }
         };
+        self.finish(manifest, heard, room).await
+    }
+
+    #[instrument(name = "transcriptions.engine", skip_all)]
+    async fn hear(&self, asked: Asked) -> Result<Transcription, Error> {
+        let start = Instant::now();
+        let duration = asked.duration;
+        let heard = self.engine.transcribe(asked).await;
+        let took = start.elapsed();
+        self.metrics.stage(Stage::Engine, took);
+        if let (Ok(_), Some(duration)) = (&heard, duration) {
+            self.metrics.realtime_factor(took, duration.as_secs_f64());
+        }
+        heard
+    }
+
+    #[instrument(name = "transcriptions.store_transcript", skip_all)]
+    async fn finish(
+        self,
+        manifest: Manifest,
+        heard: Transcription,
+        room: Room,
+    ) -> Result<Complete, Error> {
+        let Transcription {
+            text,
+            language,
+            truncated,
+        } = heard;
         let key = ObjectKey::transcript(&self.user, manifest.id);
-        let bytes = Bytes::from(text.clone());
         let transcript = Transcript {
             key: key.to_string(),
-            size_bytes: bytes.len() as u64,
-            sha256: upload::sha256_of(&bytes),
+            size_bytes: text.len() as u64,
+            sha256: upload::sha256_of(text.as_bytes()),
         };
-        self.storage
-            .put(&key, "text/plain; charset=utf-8", bytes)
-            .await?;
-        let manifest = Manifest {
-            state: State::Complete,
-            language,
-            transcript: Some(transcript),
-            completed_at: Some(clock::now()),
-            ..manifest
+        let complete = Complete {
+            manifest: Manifest {
+                state: State::Complete,
+                language,
+                transcript: Some(transcript),
+                truncated,
+                completed_at: Some(clock::now()),
+                ..manifest
+            },
+            text: text.into(),
+            is_pending: false,
         };
-        self.write(&manifest).await?;
-        info!(transcription.id = %manifest.id, user.id = %self.user, "a transcription is complete");
-        Ok(Complete { manifest, text })
+        let start = Instant::now();
+        let stored = store(&self.storage, &self.user, &complete).await;
+        self.metrics.stage(Stage::StoreTranscript, start.elapsed());
+        let id = complete.manifest.id;
+        let Err(error) = stored else {
+            info!(transcription.id = %id, user.id = %self.user, truncated, "a transcription is complete");
+            return Ok(complete);
+        };
+        warn!(transcription.id = %id, user.id = %self.user, %error, "a text could not be stored, will try again");
+        let complete = Complete {
+            is_pending: true,
+            ..complete
+        };
+        if !room.hold(&self.user, complete.clone()) {
+            // The caller has it at least.
+            error!(transcription.id = %id, user.id = %self.user, "a text is neither stored nor kept: too many wait");
+            let manifest = Manifest {
+                transcript: None,
+                ..complete.manifest.clone()
+            };
+            self.record_failure(manifest, &error.into()).await;
+            return Ok(complete);
+        }
+        let (storage, pending, user) = (self.storage, self.pending, self.user);
+        let (ending, stored) = (self.ending, complete.clone());
+        let later = async move {
+            let attempt = || store(&storage, &user, &stored);
+            if keep_trying(attempt, &ending, usize::MAX).await {
+                pending.remove(&user, id);
+                info!(transcription.id = %id, user.id = %user, "a text that had waited is stored");
+            }
+        };
+        self.jobs.spawn(later.in_current_span());
+        Ok(complete)
     }
 
     async fn record_failure(&self, manifest: Manifest, error: &Error) {
@@ -176,27 +310,68 @@ impl Job {
             completed_at: Some(clock::now()),
             ..manifest
         };
-        if let Err(error) = self.write(&manifest).await {
-            error!(%error, transcription.id = %id, "a failed transcription stays in state stored");
+        if let Err(error) = write(&self.storage, &self.user, &manifest).await {
+            warn!(%error, transcription.id = %id, "that a transcription failed could not be stored, will try again");
+            let (storage, user) = (self.storage.clone(), self.user.clone());
+            let ending = self.ending.clone();
+            let later = async move {
+                let attempt = || write(&storage, &user, &manifest);
+                if !keep_trying(attempt, &ending, MANIFEST_ATTEMPTS).await {
+                    error!(transcription.id = %id, "a failed transcription stays in state stored");
+                }
+            };
+            self.jobs.spawn(later.in_current_span());
         }
     }
+}
 
-    async fn write(&self, manifest: &Manifest) -> Result<(), StorageError> {
-        let key = ObjectKey::manifest(&self.user, manifest.id);
-        // Strings and numbers: this cannot fail, and an empty manifest would be found at once.
-        let body = serde_json::to_vec(manifest).unwrap_or_default();
-        self.storage
-            .put(&key, "application/json", body.into())
-            .await
+/// Stores the text, and then the manifest that says so.
+async fn store(storage: &Storage, user: &UserId, complete: &Complete) -> Result<(), StorageError> {
+    let key = ObjectKey::transcript(user, complete.manifest.id);
+    let text = complete.text.clone();
+    storage.put(&key, "text/plain; charset=utf-8", text).await?;
+    write(storage, user, &complete.manifest).await
+}
+
+/// Tries until it is done, so many times at most; whether it is. At the end of the service it is tried every second, for as long as
+/// the grace lasts.
+async fn keep_trying<F>(attempt: impl Fn() -> F, ending: &Ending, attempts: usize) -> bool
+where
+    F: Future<Output = Result<(), StorageError>>,
+{
+    let mut pause = FIRST_PAUSE;
+    for _ in 0..attempts {
+        if ending.begun.is_cancelled() {
+            pause = FIRST_PAUSE;
+        }
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = ending.begun.cancelled(), if !ending.begun.is_cancelled() => {}
+        }
+        tokio::select! {
+            result = attempt() => match result {
+                Ok(()) => return true,
+                Err(error) => warn!(%error, "the bucket still fails"),
+            },
+            () = ending.cut.cancelled() => return false,
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
+    false
+}
+
+async fn write(storage: &Storage, user: &UserId, manifest: &Manifest) -> Result<(), StorageError> {
+    let key = ObjectKey::manifest(user, manifest.id);
+    // Strings and numbers: this cannot fail, and an empty manifest would be found at once.
+    let body = serde_json::to_vec(manifest).unwrap_or_default();
+    storage.put(&key, "application/json", body.into()).await
 }
 
 /// The length is a courtesy: a recording whose headers cannot be read is taken without it.
 async fn duration_seconds(recording: Recording, format: AudioFormat) -> Option<f64> {
-    tokio::task::spawn_blocking(move || audio::duration_seconds(recording.open(), format))
-        .await
-        .ok()
-        .flatten()
+    let probe =
+        tokio::task::spawn_blocking(move || audio::duration_seconds(recording.open(), format));
+    timeout(PROBE_LIMIT, probe).await.ok()?.ok().flatten()
 }
 
 /// A `UUIDv7` (RFC 9562 §5.7): its order is that of the uploads.

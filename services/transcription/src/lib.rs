@@ -1,49 +1,68 @@
 //! The transcription service: takes a recording, stores it, asks the engine, stores the text.
 //!
 //! Read [`routes`] for what it answers, [`job`] for the order of things, [`upload`] for how a form is read, [`storage`]
-//! for the bucket and [`engine`] for what turns sound into text. [`config`] lists the settings.
+//! for the bucket and [`engine`] for what turns sound into text. [`pending`] keeps texts that
+//! could not be stored yet. [`config`] lists the settings, [`commands`] are what an operator does by hand.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::FromRef;
-use tokio::net::TcpListener;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 use transcription_common::jwt::Verifier;
-use transcription_common::{request, server};
+use transcription_common::management::{Part, Parts};
+use transcription_common::metrics::{BuildInfo, Metrics};
+use transcription_common::server::{self, App, Listeners, ServerSettings};
 
 use crate::admission::Admission;
-use crate::config::{Config, EngineSettings};
+use crate::config::Config;
 use crate::engine::Engine;
+use crate::job::Ending;
+use crate::metrics::TranscriptionMetrics;
+use crate::pending::Pending;
+use crate::routes::Workshop;
 use crate::storage::Storage;
 
 pub mod admission;
 pub mod audio;
+pub mod commands;
 pub mod config;
 pub mod early;
 pub mod engine;
 pub mod error;
 pub mod job;
 pub mod manifest;
+pub mod metrics;
+pub mod pending;
 pub mod routes;
 pub mod storage;
 pub mod upload;
+
+const BUILD: BuildInfo = BuildInfo {
+    version: env!("CARGO_PKG_VERSION"),
+    revision: match option_env!("BUILD_REVISION") {
+        Some(revision) => revision,
+        None => "unknown",
+    },
+};
+
+/// Nobody waits longer, and no clock overflows.
+const LONGEST_LIMIT: Duration = Duration::from_hours(30 * 24);
+/// What is cut off at the end of the grace has so long to clean up.
+const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
 
 /// What handlers work with.
 #[derive(Clone, FromRef)]
 pub struct AppState {
     verifier: Arc<Verifier>,
     storage: Storage,
-    engine: Engine,
-    limits: Limits,
-    admission: Admission,
-    jobs: TaskTracker,
+    pending: Pending,
+    workshop: Workshop,
 }
 
-/// The limits that a handler asks for.
+/// The limits that a transcription asks for.
 #[derive(Clone, Copy)]
 pub struct Limits {
     max_upload_bytes: u64,
@@ -53,7 +72,8 @@ pub struct Limits {
 /// The service, ready to serve.
 pub struct Service {
     state: AppState,
-    grace: Duration,
+    metrics: Metrics,
+    settings: ServerSettings,
 }
 
 impl Service {
@@ -64,45 +84,76 @@ impl Service {
             jwt,
             s3,
             engine: settings,
-            shutdown_grace_seconds,
-            log: _,
+            server: settings_of_server,
+            telemetry: _,
+            tls,
         } = config;
-        let engine = Engine::start(&settings).await?;
-        let EngineSettings {
-            whisper_model: _,
-            max_upload_bytes,
-            engine_timeout_seconds,
-            max_concurrent_transcriptions,
-            max_concurrent_per_user,
-        } = settings;
-        let state = AppState {
-            verifier: Arc::new(Verifier::new(&jwt)),
-            storage: Storage::connect(s3).await,
+        let metrics = Metrics::new(BUILD)?;
+        let engine_name = settings.kind().name();
+        let own_metrics = TranscriptionMetrics::new(&metrics, engine_name)?;
+        let engine = Engine::start(&settings, &tls, &own_metrics).await?;
+        let places = settings.places();
+        own_metrics
+            .capacity
+            .set(i64::try_from(places).unwrap_or(i64::MAX));
+        let storage = Storage::connect(s3, &tls, own_metrics.clone()).await?;
+        let pending = Pending::new(places, own_metrics.pending_bytes.clone());
+        let workshop = Workshop {
+            storage: storage.clone(),
             engine,
+            engine_name,
+            pending: pending.clone(),
             limits: Limits {
-                max_upload_bytes: max_upload_bytes.get(),
-                engine: Duration::from_secs(engine_timeout_seconds.get()),
+                max_upload_bytes: settings.max_upload_bytes.get(),
+                engine: Duration::from_secs(settings.engine_timeout_seconds.get())
+                    .min(LONGEST_LIMIT),
             },
             admission: Admission::new(
-                max_concurrent_transcriptions.get(),
-                max_concurrent_per_user.get(),
+                places,
+                settings.max_concurrent_per_user.get(),
+                own_metrics.in_flight.clone(),
             ),
+            metrics: own_metrics,
             jobs: TaskTracker::new(),
+            ending: Ending::default(),
         };
-        let grace = Duration::from_secs(shutdown_grace_seconds.get());
-        Ok(Self { state, grace })
+        Ok(Self {
+            state: AppState {
+                verifier: Arc::new(Verifier::new(&jwt, &metrics)),
+                storage,
+                pending,
+                workshop,
+            },
+            metrics,
+            settings: settings_of_server,
+        })
     }
 
     /// Serves until `stop` ends, then finishes what is in flight, callers gone or not, within the grace period.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listeners: Listeners,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let Self { state, grace } = self;
-        let jobs = state.jobs.clone();
-        let router = router(state);
-        let stopped = server::serve(listener, router, stop, grace).await?;
+        let Self {
+            state,
+            metrics,
+            settings,
+        } = self;
+        let jobs = state.workshop.jobs.clone();
+        let ending = state.workshop.ending.clone();
+        let stop = async {
+            stop.await;
+            ending.begun.cancel();
+        };
+        let parts = parts(state.storage.clone());
+        let app = App {
+            routes: routes::table().with_state(state),
+            metrics,
+            parts,
+        };
+        let stopped = server::serve_app(listeners, app, &settings, stop).await?;
+        let grace = settings.grace();
         jobs.close();
         if timeout_at(Instant::from_std(stopped) + grace, jobs.wait())
             .await
@@ -112,11 +163,24 @@ impl Service {
                 unfinished = jobs.len(),
                 "transcriptions were cut off; their recordings stay in state stored"
             );
+            // Uploads are aborted, and files at Google deleted.
+            ending.cut.cancel();
+            let _ = timeout(CLEANUP_LIMIT, jobs.wait()).await;
         }
         Ok(())
     }
 }
 
-fn router(state: AppState) -> Router {
-    request::instrument(routes::table().with_state(state))
+/// What the service needs to be ready. A Whisper model is loaded before the service listens; Google is not asked, since an answer
+/// would say nothing about the next one.
+fn parts(storage: Storage) -> Parts {
+    Arc::new(move || {
+        let storage = storage.clone();
+        Box::pin(async move {
+            vec![Part {
+                name: "bucket",
+                state: storage.answers().await,
+            }]
+        })
+    })
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// The version of this layout.
@@ -26,7 +27,7 @@ pub struct Manifest {
     /// The language of the text, or the one that was asked for, as BCP-47 has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
-    /// The engine: `whisper`.
+    /// The engine: `gemini` or `whisper`.
     pub engine: String,
     /// The engine's model.
     pub model: String,
@@ -35,6 +36,9 @@ pub struct Manifest {
     /// The text, with state `complete`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transcript: Option<Transcript>,
+    /// Whether the engine stopped at its output limit: the text is not all that was said. Left out otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
     /// When the recording was accepted.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -48,7 +52,7 @@ pub struct Manifest {
 }
 
 /// How far a transcription is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// The recording is accepted; there is no text yet.

@@ -4,24 +4,30 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{Region, RequestChecksumCalculation, ResponseChecksumValidation};
-use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use bytes::Bytes;
 use secrecy::ExposeSecret;
+use tokio::sync::Mutex;
 use tracing::warn;
 use transcription_common::jwt::UserId;
+use transcription_common::tls::TlsSettings;
 use uuid::Uuid;
 
 use crate::audio::AudioFormat;
 use crate::config::S3Settings;
+use crate::metrics::TranscriptionMetrics;
 
 mod reader;
 
@@ -30,61 +36,66 @@ pub use reader::Recording;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(30);
 const OPERATION_LIMIT: Duration = Duration::from_secs(90);
+/// How long an answer about readiness is good for, and how long it may take.
+const READINESS_AGE: Duration = Duration::from_secs(10);
+const READINESS_LIMIT: Duration = Duration::from_secs(5);
 
 /// The bucket, with a client that may be cloned freely.
 #[derive(Clone)]
 pub struct Storage {
     client: Client,
     bucket: Arc<str>,
+    metrics: TranscriptionMetrics,
+    readiness: Arc<Mutex<Option<Asked>>>,
+}
+
+/// What the bucket answered when it was asked whether it is there, and when that was.
+struct Asked {
+    at: Instant,
+    answer: Result<(), String>,
 }
 
 /// A request to the bucket failed. The cause is for the log; it names keys, never their content.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{doing} in S3: {cause}")]
 pub struct StorageError {
     doing: &'static str,
     cause: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    NotFound,
+    Denied,
+    Other,
+}
+
+impl StorageError {
+    fn new(doing: &'static str, cause: impl Into<String>) -> Self {
+        Self {
+            doing,
+            cause: cause.into(),
+            kind: Kind::Other,
+        }
+    }
 }
 
 impl Storage {
     /// Prepares the client. Asks nobody: a bucket that is not there is found by the first request.
-    pub async fn connect(settings: S3Settings) -> Self {
-        let S3Settings {
-            s3_bucket_name,
-            aws_access_key_id,
-            aws_secret_access_key,
-            aws_region,
-            aws_endpoint_url_s3,
-            s3_force_path_style,
-        } = settings;
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_LIMIT)
-            .operation_attempt_timeout(ATTEMPT_LIMIT)
-            .operation_timeout(OPERATION_LIMIT)
-            .build();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .retry_config(RetryConfig::standard())
-            .timeout_config(timeouts);
-        if let Some(region) = aws_region {
-            loader = loader.region(Region::new(region));
-        }
-        if let (Some(id), Some(secret)) = (aws_access_key_id, aws_secret_access_key) {
-            let secret = secret.expose_secret();
-            let given = Credentials::new(id, secret, None, None, "settings");
-            loader = loader.credentials_provider(given);
-        }
-        let mut config = aws_sdk_s3::config::Builder::from(&loader.load().await)
-            .force_path_style(s3_force_path_style)
-            // S3-like stores refuse the newer checksums; the manifest has our own SHA-256.
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-        if let Some(endpoint) = aws_endpoint_url_s3 {
-            config = config.endpoint_url(endpoint);
-        }
-        Self {
-            client: Client::from_conf(config.build()),
-            bucket: s3_bucket_name.into(),
-        }
+    pub async fn connect(
+        settings: S3Settings,
+        tls: &TlsSettings,
+        metrics: TranscriptionMetrics,
+    ) -> anyhow::Result<Self> {
+        let bucket = settings.s3_bucket_name.as_str().into();
+        let client = client(settings, tls).await?;
+        Ok(Self {
+            client,
+            bucket,
+            metrics,
+            readiness: Arc::default(),
+        })
     }
 
     /// Stores a whole object.
@@ -94,16 +105,16 @@ impl Storage {
         content_type: &str,
         body: Bytes,
     ) -> Result<(), StorageError> {
-        self.client
+        let request = self
+            .client
             .put_object()
             .bucket(&*self.bucket)
             .key(key.as_str())
             .content_type(content_type)
-            .body(body.into())
-            .send()
+            .body(body.into());
+        self.timed("put_object", "putting an object", request.send())
             .await
             .map(drop)
-            .map_err(failed("putting an object"))
     }
 
     /// Opens an upload in parts. It must be completed or aborted.
@@ -112,19 +123,19 @@ impl Storage {
         key: ObjectKey,
         content_type: &str,
     ) -> Result<OpenUpload, StorageError> {
-        let created = self
+        let doing = "opening an upload";
+        let request = self
             .client
             .create_multipart_upload()
             .bucket(&*self.bucket)
             .key(key.as_str())
-            .content_type(content_type)
-            .send()
-            .await
-            .map_err(failed("opening an upload"))?;
-        let upload_id = created.upload_id.ok_or_else(|| StorageError {
-            doing: "opening an upload",
-            cause: "the answer has no upload id".to_owned(),
-        })?;
+            .content_type(content_type);
+        let created = self
+            .timed("create_multipart_upload", doing, request.send())
+            .await?;
+        let upload_id = created
+            .upload_id
+            .ok_or_else(|| StorageError::new(doing, "the answer has no upload id"))?;
         Ok(OpenUpload {
             storage: self.clone(),
             key,
@@ -140,43 +151,207 @@ impl Storage {
         first: u64,
         last: u64,
     ) -> Result<Bytes, StorageError> {
-        let doing = "reading a range of an object";
+        let range = Some(format!("bytes={first}-{last}"));
+        self.get_object(key, range, "reading a range of an object")
+            .await
+    }
+
+    /// A whole object, if it is there; for objects that are small.
+    pub async fn get(&self, key: &ObjectKey) -> Result<Option<Bytes>, StorageError> {
+        match self.get_object(key, None, "reading an object").await {
+            Ok(bytes) => Ok(Some(bytes)),
+            // Who may not list a bucket is not told that an object is missing, but that it is denied.
+            Err(error) if matches!(error.kind, Kind::NotFound | Kind::Denied) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn get_object(
+        &self,
+        key: &ObjectKey,
+        range: Option<String>,
+        doing: &'static str,
+    ) -> Result<Bytes, StorageError> {
         let read = async {
-            let object = self
+            let request = self
                 .client
                 .get_object()
                 .bucket(&*self.bucket)
                 .key(key.as_str())
-                .range(format!("bytes={first}-{last}"))
-                .send()
-                .await
-                .map_err(failed(doing))?;
+                .set_range(range);
+            let object = self.timed("get_object", doing, request.send()).await?;
             // The SDK's limits end with the headers; the body has to arrive in time too.
-            let body = object.body.collect().await.map_err(|error| StorageError {
-                doing,
-                cause: error.to_string(),
-            })?;
+            let body = object.body.collect().await;
+            let body = body.map_err(|error| StorageError::new(doing, error.to_string()))?;
             Ok(body.into_bytes())
         };
         tokio::time::timeout(OPERATION_LIMIT, read)
             .await
             .unwrap_or_else(|_| {
-                let cause = "the object's bytes did not arrive in time".to_owned();
-                Err(StorageError { doing, cause })
+                let cause = "the object's bytes did not arrive in time";
+                Err(StorageError::new(doing, cause))
             })
+    }
+
+    /// Whether the bucket answers: by a list of one key, which is asked for at most every 10 s. That the list is denied is good
+    /// enough, since the answer shows that the key is known and the bucket is there.
+    pub async fn answers(&self) -> Result<(), String> {
+        // Held while it asks: the probes that come meanwhile have the same answer.
+        let mut readiness = self.readiness.lock().await;
+        if let Some(Asked { at, answer }) = &*readiness
+            && at.elapsed() < READINESS_AGE
+        {
+            return answer.clone();
+        }
+        let request = self
+            .client
+            .list_objects_v2()
+            .bucket(&*self.bucket)
+            .prefix("private/")
+            .max_keys(1)
+            .send();
+        let listed = self.timed("list_objects_v2", "listing the bucket", request);
+        let answer = match tokio::time::timeout(READINESS_LIMIT, listed).await {
+            Ok(Err(error)) if error.kind != Kind::Denied => {
+                warn!(%error, "the bucket does not answer as it should");
+                Err("it does not answer as it should.".to_owned())
+            }
+            Ok(_) => Ok(()),
+            Err(_) => Err(format!(
+                "it did not answer within {} s.",
+                READINESS_LIMIT.as_secs()
+            )),
+        };
+        *readiness = Some(Asked {
+            at: Instant::now(),
+            answer: answer.clone(),
+        });
+        answer
     }
 
     /// Deletes an object; one that is not there is no error (S3's `DeleteObject`).
     pub async fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
-        self.client
+        let request = self
+            .client
             .delete_object()
             .bucket(&*self.bucket)
-            .key(key.as_str())
-            .send()
+            .key(key.as_str());
+        self.timed("delete_object", "deleting an object", request.send())
             .await
             .map(drop)
-            .map_err(failed("deleting an object"))
     }
+
+    /// Deletes an object that nobody may find. Best effort.
+    pub async fn remove(&self, key: &ObjectKey) {
+        if let Err(error) = self.delete(key).await {
+            warn!(%error, %key, "an object of a recording that was not accepted may stay in the bucket");
+        }
+    }
+
+    /// Sends a request, notes how long it took, and keeps of an error what we need.
+    async fn timed<T, E>(
+        &self,
+        operation: &'static str,
+        doing: &'static str,
+        request: impl Future<Output = Result<T, SdkError<E>>>,
+    ) -> Result<T, StorageError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let start = Instant::now();
+        let result = request.await;
+        let outcome = match &result {
+            Ok(_) => "ok",
+            Err(error) => outcome_of(error),
+        };
+        self.metrics
+            .s3_operation(operation, outcome, start.elapsed());
+        result.map_err(|error| StorageError {
+            kind: match error.code() {
+                Some("NoSuchKey" | "NotFound") => Kind::NotFound,
+                Some("AccessDenied") => Kind::Denied,
+                _ => Kind::Other,
+            },
+            ..StorageError::new(doing, cause_of(&error))
+        })
+    }
+}
+
+/// What went wrong, without the body of S3's answer: that may have the key in it.
+fn cause_of<E>(error: &SdkError<E>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    if let SdkError::ServiceError(refused) = error {
+        let status = refused.raw().status().as_u16();
+        let code = error.code().unwrap_or("no code");
+        return format!("{status} {code}: {}", error.message().unwrap_or_default());
+    }
+    let mut causes = vec![error.to_string()];
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        causes.push(error.to_string());
+        cause = error.source();
+    }
+    causes.join(": ")
+}
+
+fn outcome_of<E>(error: &SdkError<E>) -> &'static str {
+    match error {
+        SdkError::TimeoutError(_) => "timeout",
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => "timeout",
+        SdkError::ServiceError(refused) if refused.raw().status().is_client_error() => {
+            "client_error"
+        }
+        _ => "server_error",
+    }
+}
+
+/// A client with our time limits, retries and authorities.
+pub async fn client(settings: S3Settings, tls: &TlsSettings) -> anyhow::Result<Client> {
+    let S3Settings {
+        s3_bucket_name: _,
+        aws_access_key_id,
+        aws_secret_access_key,
+        aws_region,
+        aws_endpoint_url_s3,
+        s3_force_path_style,
+    } = settings;
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_LIMIT)
+        .operation_attempt_timeout(ATTEMPT_LIMIT)
+        .operation_timeout(OPERATION_LIMIT)
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(RetryConfig::standard())
+        .timeout_config(timeouts);
+    if let Some(region) = aws_region {
+        loader = loader.region(Region::new(region));
+    }
+    if let (Some(id), Some(secret)) = (aws_access_key_id, aws_secret_access_key) {
+        let secret = secret.expose_secret();
+        let given = Credentials::new(id, secret, None, None, "settings");
+        loader = loader.credentials_provider(given);
+    }
+    let mut config = aws_sdk_s3::config::Builder::from(&loader.load().await)
+        .force_path_style(s3_force_path_style)
+        // S3-like stores refuse the newer checksums; the manifest has our own SHA-256.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    if let Some(endpoint) = aws_endpoint_url_s3 {
+        config = config.endpoint_url(endpoint);
+    }
+    if let Some(pem) = tls.pem()? {
+        let trusted = TrustStore::default().with_pem_certificate(pem);
+        let context = TlsContext::builder().with_trust_store(trusted).build();
+        let context = context.context("preparing the certificates for S3")?;
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(context)
+            .build_https();
+        config = config.http_client(http);
+    }
+    Ok(Client::from_conf(config.build()))
 }
 
 /// A multipart upload in progress.
@@ -191,11 +366,9 @@ impl OpenUpload {
     /// Uploads the next part: 5 MiB to 5 GiB, the last one may be smaller.
     pub async fn add_part(&mut self, body: Bytes) -> Result<(), StorageError> {
         let doing = "uploading a part";
-        let number = i32::try_from(self.parts.len() + 1).map_err(|_| StorageError {
-            doing,
-            cause: "too many parts".to_owned(),
-        })?;
-        let part = self
+        let number = i32::try_from(self.parts.len() + 1)
+            .map_err(|_| StorageError::new(doing, "too many parts"))?;
+        let request = self
             .storage
             .client
             .upload_part()
@@ -203,10 +376,11 @@ impl OpenUpload {
             .key(self.key.as_str())
             .upload_id(&self.upload_id)
             .part_number(number)
-            .body(body.into())
-            .send()
-            .await
-            .map_err(failed(doing))?;
+            .body(body.into());
+        let part = self
+            .storage
+            .timed("upload_part", doing, request.send())
+            .await?;
         let part = CompletedPart::builder()
             .part_number(number)
             .set_e_tag(part.e_tag)
@@ -220,33 +394,40 @@ impl OpenUpload {
         let parts = CompletedMultipartUpload::builder()
             .set_parts(Some(self.parts.clone()))
             .build();
-        self.storage
+        let request = self
+            .storage
             .client
             .complete_multipart_upload()
             .bucket(&*self.storage.bucket)
             .key(self.key.as_str())
             .upload_id(&self.upload_id)
-            .multipart_upload(parts)
-            .send()
+            .multipart_upload(parts);
+        let completed = request.send();
+        self.storage
+            .timed(
+                "complete_multipart_upload",
+                "completing an upload",
+                completed,
+            )
             .await
             .map(drop)
-            .map_err(failed("completing an upload"))
     }
 
     /// Drops the parts. Best effort: what stays open is for the bucket's lifecycle rule.
     pub async fn abort(self) {
-        let aborted = self
+        let request = self
             .storage
             .client
             .abort_multipart_upload()
             .bucket(&*self.storage.bucket)
             .key(self.key.as_str())
-            .upload_id(&self.upload_id)
-            .send()
-            .await;
-        if let Err(error) = aborted {
-            let cause = DisplayErrorContext(error).to_string();
-            warn!(cause, key = %self.key, "an upload could not be aborted and stays open in the bucket");
+            .upload_id(&self.upload_id);
+        let aborted = request.send();
+        let aborted = self
+            .storage
+            .timed("abort_multipart_upload", "aborting an upload", aborted);
+        if let Err(error) = aborted.await {
+            warn!(%error, key = %self.key, "an upload could not be aborted and stays open in the bucket");
         }
     }
 }
@@ -280,15 +461,5 @@ impl ObjectKey {
 impl fmt::Display for ObjectKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
-    }
-}
-
-fn failed<E, R>(doing: &'static str) -> impl FnOnce(SdkError<E, R>) -> StorageError
-where
-    SdkError<E, R>: std::error::Error,
-{
-    move |error| StorageError {
-        doing,
-        cause: DisplayErrorContext(error).to_string(),
     }
 }

@@ -9,11 +9,13 @@ use axum::extract::multipart::{Field, MultipartError};
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use transcription_common::jwt::UserId;
 use transcription_common::problem::FieldError;
 use uuid::Uuid;
 
 use crate::audio::{AudioFormat, SNIFF_BYTES};
+use crate::early::Unread;
 use crate::engine::{Language, Options, Prompt};
 use crate::error::Error;
 use crate::storage::{ObjectKey, OpenUpload, Recording, Storage, StorageError};
@@ -21,7 +23,13 @@ use crate::storage::{ObjectKey, OpenUpload, Recording, Storage, StorageError};
 /// Up to this size a recording is kept in memory and stored by one request.
 const MAX_WHOLE_BYTES: usize = 8 * 1024 * 1024;
 /// The size of a part; S3 takes none smaller, and a larger one only costs memory.
-const PART_BYTES: usize = 5 * 1024 * 1024;
+const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
+/// The last chunk of a part is the first of the next one.
+const CHUNK_SLACK_BYTES: usize = 512 * 1024;
+/// Many recordings are a note of a minute: they take no more memory than they need.
+const SMALL_BYTES: usize = 512 * 1024;
+/// S3 takes so many parts of one object.
+const MAX_PARTS: u64 = 10_000;
 /// A client that sends nothing for so long is given up.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 /// Characters of the client's file name that are kept.
@@ -41,6 +49,37 @@ pub struct Terms<'a> {
     pub id: Uuid,
     /// The largest file that is taken.
     pub max_upload_bytes: u64,
+    /// What the reader of the form holds.
+    pub unread: &'a Unread,
+    /// The service ends now.
+    pub cut: &'a CancellationToken,
+}
+
+impl Terms<'_> {
+    /// Waits for the client, but not for ever.
+    async fn in_time<T>(
+        &self,
+        read: impl Future<Output = Result<T, MultipartError>>,
+    ) -> Result<T, Error> {
+        let read = tokio::select! {
+            read = timeout(STALL_LIMIT, read) => read,
+            () = self.cut.cancelled() => return Err(Error::Stopping),
+        };
+        read.map_err(|_| Error::SlowUpload)?.map_err(|error| {
+            if is_of_connection(&error) {
+                Error::ClientGone
+            } else {
+                Error::BrokenForm(error.body_text())
+            }
+        })
+    }
+
+    /// The next piece of a field.
+    async fn chunk(&self, field: &mut Field<'_>) -> Result<Option<Bytes>, Error> {
+        let chunk = self.in_time(field.chunk()).await?;
+        self.unread.took(chunk.as_ref().map_or(0, Bytes::len));
+        Ok(chunk)
+    }
 }
 
 /// A form that was read to its end and whose every field is valid.
@@ -98,14 +137,18 @@ impl Upload {
         let recording = match content {
             Content::Whole(bytes) => {
                 let content_type = details.format.content_type();
-                storage
-                    .put(&details.key, content_type, bytes.clone())
-                    .await?;
+                let put = storage.put(&details.key, content_type, bytes.clone()).await;
+                if let Err(error) = put {
+                    // It may be there though its answer is not.
+                    storage.remove(&details.key).await;
+                    return Err(error);
+                }
                 Recording::Memory(bytes)
             }
             Content::Parts(mut upload) => {
                 if let Err(error) = upload.complete().await {
                     upload.abort().await;
+                    storage.remove(&details.key).await;
                     return Err(error);
                 }
                 Recording::Object {
@@ -135,7 +178,8 @@ struct Reading {
 impl Reading {
     async fn read(&mut self, form: &mut Multipart, terms: &Terms<'_>) -> Result<(), Error> {
         let mut fields = 0;
-        while let Some(field) = in_time(form.next_field()).await? {
+        while let Some(field) = terms.in_time(form.next_field()).await? {
+            terms.unread.found_a_field();
             fields += 1;
             if fields > MAX_FIELDS {
                 let why = format!("it has more than {MAX_FIELDS} fields");
@@ -145,15 +189,15 @@ impl Reading {
                 Some("file") if self.file.is_some() => return Err(Error::TwoFiles),
                 Some("file") => self.read_file(field, terms).await?,
                 Some("language") => {
-                    let text = read_text(field, "language").await?;
+                    let text = read_text(field, "language", terms).await?;
                     self.options.language = parse_field("language", &text, Language::parse)?;
                 }
                 Some("prompt") => {
-                    let text = read_text(field, "prompt").await?;
+                    let text = read_text(field, "prompt", terms).await?;
                     self.options.prompt = parse_field("prompt", &text, Prompt::parse)?;
                 }
                 // Fields that others may know are no reason to refuse a recording.
-                _ => drop(read_text(field, "a field").await?),
+                _ => drop(read_text(field, "a field", terms).await?),
             }
         }
         Ok(())
@@ -164,7 +208,7 @@ impl Reading {
         let mut buffer = BytesMut::new();
         let mut ended = false;
         while buffer.len() < SNIFF_BYTES && !ended {
-            match in_time(field.chunk()).await? {
+            match terms.chunk(&mut field).await? {
                 Some(chunk) => buffer.extend_from_slice(&chunk),
                 None => ended = true,
             }
@@ -189,7 +233,7 @@ impl Reading {
             next = if ended {
                 None
             } else {
-                in_time(field.chunk()).await?
+                terms.chunk(&mut field).await?
             };
         }
         file.end().await
@@ -215,6 +259,7 @@ impl File {
             return Err(Error::TooLarge { limit_bytes });
         }
         self.hash.update(chunk);
+        self.make_room(terms.max_upload_bytes);
         self.buffer.extend_from_slice(chunk);
         if self.open_upload.is_none() && self.buffer.len() > MAX_WHOLE_BYTES {
             let content_type = self.format.content_type();
@@ -223,12 +268,22 @@ impl File {
             self.open_upload = Some(upload);
         }
         if let Some(upload) = &mut self.open_upload {
-            while self.buffer.len() >= PART_BYTES {
-                let part = self.buffer.split_to(PART_BYTES).freeze();
+            let part_bytes = part_bytes(terms.max_upload_bytes);
+            while self.buffer.len() >= part_bytes {
+                let part = self.buffer.split_to(part_bytes).freeze();
                 upload.add_part(part).await?;
             }
         }
         Ok(())
+    }
+
+    /// Takes, once it is clear that the recording is not small, all the memory that it will ever need. A buffer that grows by
+    /// itself doubles; this one is used again for each part.
+    fn make_room(&mut self, max_upload_bytes: u64) {
+        let most = MAX_WHOLE_BYTES.max(part_bytes(max_upload_bytes)) + CHUNK_SLACK_BYTES;
+        if self.open_upload.is_none() && self.buffer.len() > SMALL_BYTES {
+            self.buffer.reserve(most.saturating_sub(self.buffer.len()));
+        }
     }
 
     async fn end(&mut self) -> Result<(), Error> {
@@ -267,6 +322,12 @@ impl File {
     }
 }
 
+/// As small as the largest recording that is taken allows.
+fn part_bytes(max_upload_bytes: u64) -> usize {
+    let bytes = max_upload_bytes.div_ceil(MAX_PARTS).max(MIN_PART_BYTES);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
 /// The SHA-256 of `bytes`, in hexadecimal.
 pub fn sha256_of(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
@@ -280,16 +341,25 @@ fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-async fn in_time<T>(read: impl Future<Output = Result<T, MultipartError>>) -> Result<T, Error> {
-    timeout(STALL_LIMIT, read)
-        .await
-        .map_err(|_| Error::SlowUpload)?
-        .map_err(|error| Error::BrokenForm(error.body_text()))
+/// Whether it was the connection that ended, and not the form.
+fn is_of_connection(error: &MultipartError) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.is::<hyper::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
-async fn read_text(mut field: Field<'_>, name: &'static str) -> Result<String, Error> {
+async fn read_text(
+    mut field: Field<'_>,
+    name: &'static str,
+    terms: &Terms<'_>,
+) -> Result<String, Error> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = in_time(field.chunk()).await? {
+    while let Some(chunk) = terms.chunk(&mut field).await? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > MAX_FIELD_BYTES {
             let why = format!("must have at most {MAX_FIELD_BYTES} bytes.");
@@ -332,6 +402,14 @@ mod tests {
         assert_eq!(clean_filename("réunion 📼.mp3"), "réunion 📼.mp3");
         assert_eq!(clean_filename("a\r\nb\u{202e}gpm.exe"), "abgpm.exe");
         assert_eq!(clean_filename(&"x".repeat(4096)).len(), 255);
+    }
+
+    #[test]
+    fn parts_are_small_while_10_000_of_them_are_enough() {
+        const MIB: u64 = 1024 * 1024;
+        assert_eq!(part_bytes(200 * MIB), 5 << 20);
+        assert_eq!(part_bytes(50_000 * MIB), 5 << 20);
+        assert_eq!(part_bytes(100_000 * MIB), 10 << 20);
     }
 
     #[test]

@@ -10,15 +10,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ct2rs::sys::{self, ComputeType, StorageView, WhisperOptions};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::{debug, info};
 use transcription_common::problem::FieldError;
 
-use super::{Options, Transcription};
+use super::{Asked, Options, Transcription};
 use crate::audio::AudioFormat;
 use crate::audio::decode::{DecodeError, SAMPLE_RATE, Samples};
 use crate::error::Error;
+use crate::metrics::TranscriptionMetrics;
 use crate::storage::Recording;
 
 mod mel;
@@ -43,6 +44,7 @@ pub struct Whisper {
     name: Arc<str>,
     model: Arc<Model>,
     turns: Arc<Semaphore>,
+    metrics: TranscriptionMetrics,
 }
 
 struct Model {
@@ -53,7 +55,7 @@ struct Model {
 
 impl Whisper {
     /// Loads the model in `directory`.
-    pub async fn load(directory: &Path) -> anyhow::Result<Self> {
+    pub async fn load(directory: &Path, metrics: TranscriptionMetrics) -> anyhow::Result<Self> {
         let start = Instant::now();
         let name = directory.file_name().unwrap_or_default().to_string_lossy();
         let name = Arc::<str>::from(name);
@@ -72,6 +74,7 @@ impl Whisper {
             name,
             model: Arc::new(model),
             turns: Arc::new(Semaphore::new(1)),
+            metrics,
         })
     }
 
@@ -96,14 +99,16 @@ impl Whisper {
         Err(Error::InvalidField(FieldError::new("language", message)))
     }
 
-    /// Transcribes a recording within `limit`, waiting for its turn included.
-    pub async fn transcribe(
-        &self,
-        recording: Recording,
-        format: AudioFormat,
-        options: Options,
-        limit: Duration,
-    ) -> Result<Transcription, Error> {
+    /// Transcribes a recording within its limit, waiting for its turn included.
+    pub async fn transcribe(&self, asked: Asked) -> Result<Transcription, Error> {
+        let Asked {
+            recording,
+            format,
+            duration: _,
+            options,
+            limit,
+            cut: _,
+        } = asked;
         if !matches!(format, AudioFormat::Wav | AudioFormat::Flac) {
             return Err(Error::no_decoder(format, "whisper", "WAV or FLAC"));
         }
@@ -111,10 +116,7 @@ impl Whisper {
         let too_late = || Error::EngineTimeout {
             limit_seconds: limit.as_secs(),
         };
-        let turn = timeout(limit, Arc::clone(&self.turns).acquire_owned())
-            .await
-            .map_err(|_| too_late())?
-            .context("waiting for a turn")?;
+        let turn = self.turn(limit).await?.ok_or_else(too_late)?;
         let model = Arc::clone(&self.model);
         let work = tokio::task::spawn_blocking(move || {
             let result = model.transcribe(&recording, format, &options, deadline);
@@ -128,6 +130,20 @@ impl Whisper {
             Failure::Decode(DecodeError::Read(error)) => Error::Storage(error),
             Failure::Engine(error) => Error::Engine(error),
         })
+    }
+}
+
+impl Whisper {
+    /// The next turn, unless the time is over before.
+    async fn turn(&self, limit: Duration) -> Result<Option<OwnedSemaphorePermit>, Error> {
+        let waiting = Instant::now();
+        self.metrics.queue_depth.inc();
+        let turn = timeout(limit, Arc::clone(&self.turns).acquire_owned()).await;
+        self.metrics.queue_depth.dec();
+        let waited = waiting.elapsed().as_secs_f64();
+        self.metrics.queue_seconds.observe(waited);
+        let turn = turn.ok().transpose();
+        Ok(turn.context("waiting for a turn")?)
     }
 }
 
@@ -216,6 +232,7 @@ impl Model {
         Ok(Transcription {
             text: text.trim().to_owned(),
             language,
+            truncated: false,
         })
     }
 

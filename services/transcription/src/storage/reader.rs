@@ -6,7 +6,7 @@ use bytes::Bytes;
 use symphonia::core::io::MediaSource;
 use tokio::runtime::Handle;
 
-use super::{ObjectKey, Storage};
+use super::{ObjectKey, Storage, StorageError};
 
 /// Bytes a request. Decoding reads in order, so larger ranges mean fewer requests and more memory.
 const RANGE_BYTES: u64 = 1024 * 1024;
@@ -103,6 +103,41 @@ pub enum Recording {
 }
 
 impl Recording {
+    /// How many bytes it has.
+    pub fn size_bytes(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::Object { size_bytes, .. } => *size_bytes,
+        }
+    }
+
+    /// So many bytes from a position on; there must be as many.
+    pub async fn range(&self, position: u64, length: u64) -> Result<Bytes, StorageError> {
+        let doing = "reading a recording";
+        match self {
+            Self::Memory(bytes) => {
+                let start = usize::try_from(position).ok();
+                let end = usize::try_from(position + length).ok();
+                let range = start.zip(end).filter(|(_, end)| *end <= bytes.len());
+                range
+                    .map(|(start, end)| bytes.slice(start..end))
+                    .ok_or_else(|| StorageError::new(doing, "it has no such bytes"))
+            }
+            Self::Object { storage, key, .. } => {
+                let bytes = storage
+                    .get_range(key, position, position + length - 1)
+                    .await?;
+                if bytes.len() as u64 != length {
+                    return Err(StorageError::new(
+                        doing,
+                        "the object is shorter than it was",
+                    ));
+                }
+                Ok(bytes)
+            }
+        }
+    }
+
     /// Opens it at its start. Must be called inside the runtime; reading blocks.
     pub fn open(&self) -> Box<dyn MediaSource> {
         match self.clone() {

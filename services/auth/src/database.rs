@@ -1,0 +1,269 @@
+//! The SQLite file: how it is opened, brought up to date and kept for one server.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, SqlSafeStr};
+use tokio::time::timeout;
+
+use crate::account::key_of;
+use crate::config::DatabaseUrl;
+
+/// How long a statement waits for another process (a `user add`, say) that writes.
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
+/// How long a request waits for a connection.
+const POOL_LIMIT: Duration = Duration::from_secs(10);
+/// How long the readiness probe waits.
+const READY_LIMIT: Duration = Duration::from_secs(2);
+const READERS: u32 = 4;
+
+/// The file, opened: one connection that writes, several that read.
+#[derive(Clone)]
+pub struct Database {
+    pub(crate) writer: SqlitePool,
+    pub(crate) readers: SqlitePool,
+}
+
+impl Database {
+    /// Opens the file, or makes it, and brings its schema up to date. Other processes may have it open too.
+    pub async fn open(url: &DatabaseUrl) -> anyhow::Result<Self> {
+        let path = &url.path;
+        let shown = path.display();
+        if url.create {
+            make_private(path).with_context(|| format!("the database {shown} cannot be made"))?;
+        }
+        let options = options(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An answered registration survives a power cut, not only a crash.
+            .synchronous(SqliteSynchronous::Full);
+        // SQLite has one writer at a time: waiting for our own connection is fair, waiting for the file's lock is not.
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(POOL_LIMIT)
+            .connect_with(options.clone())
+            .await
+            .with_context(|| format!("the database {shown} cannot be opened"))?;
+        bring_up_to_date(&writer)
+            .await
+            .with_context(|| format!("the schema of {shown} cannot be brought up to date"))?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(POOL_LIMIT)
+            .connect_with(options.read_only(true))
+            .await
+            .with_context(|| format!("the database {shown} cannot be opened for reading"))?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Whether the database answers, within 2 s.
+    pub async fn answers(&self) -> Result<(), String> {
+        let query = sqlx::query("SELECT id FROM users LIMIT 1").fetch_optional(&self.readers);
+        match timeout(READY_LIMIT, query).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the database does not answer");
+                Err("it does not answer.".to_owned())
+            }
+            Err(_) => Err(format!(
+                "it did not answer within {} s.",
+                READY_LIMIT.as_secs()
+            )),
+        }
+    }
+
+    /// Writes out what is pending and closes the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// One connection to a file that is there, as it is: for copying and checking.
+pub async fn connect(path: &Path) -> anyhow::Result<SqliteConnection> {
+    let shown = path.display();
+    anyhow::ensure!(path.exists(), "there is no database {shown}");
+    options(path)
+        .connect()
+        .await
+        .with_context(|| format!("the database {shown} cannot be opened"))
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY_LIMIT)
+}
+
+/// Fails if this is not SQLite's own work in good order, with a table `users` in it.
+pub async fn check_integrity(connection: &mut SqliteConnection) -> anyhow::Result<()> {
+    let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
+        .fetch_one(&mut *connection)
+        .await
+        .context("it is no SQLite database, or a damaged one")?;
+    anyhow::ensure!(found == "ok", "it is damaged: {found}");
+    sqlx::query("SELECT id, username, email, hashed_password FROM users LIMIT 1")
+        .fetch_optional(connection)
+        .await
+        .context("it has no users in it")?;
+    Ok(())
+}
+
+/// In one transaction, begun as a writer: two processes that start at once do it one after the other.
+async fn bring_up_to_date(writer: &SqlitePool) -> anyhow::Result<()> {
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+    migrate(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Brings a schema up to date and fills the keys of rows that other programs inserted.
+pub async fn migrate(connection: &mut SqliteConnection) -> anyhow::Result<()> {
+    migrations().run(&mut *connection).await?;
+    fill_keys(connection).await
+}
+
+/// Rows of the old backend have no keys. Of two that differ only in case, the one with the lowest id gets the key.
+async fn fill_keys(connection: &mut SqliteConnection) -> anyhow::Result<()> {
+    let rows: Vec<(i64, Option<String>, Option<String>)> = sqlx::query_as(
+        "SELECT id, username, email FROM users WHERE username_key IS NULL OR email_key IS NULL ORDER BY id",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for (id, username, email) in rows {
+        sqlx::query(
+            "UPDATE OR IGNORE users SET username_key = ? WHERE id = ? AND username_key IS NULL",
+        )
+        .bind(username.as_deref().map(key_of))
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+        sqlx::query("UPDATE OR IGNORE users SET email_key = ? WHERE id = ? AND email_key IS NULL")
+            .bind(email.as_deref().map(key_of))
+            .bind(id)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The steps of the schema, in order. Listed here and not by `sqlx::migrate!`, since sqlx's macros build SQLite a second
+/// time, for the compiler.
+fn migrations() -> Migrator {
+    let steps = [
+        ("users", include_str!("../migrations/0001_users.sql")),
+        (
+            "ids and states",
+            include_str!("../migrations/0002_ids_and_states.sql"),
+        ),
+    ];
+    let steps = steps.into_iter().zip(1..).map(|((name, sql), version)| {
+        let sql = sql.into_sql_str();
+        Migration::new(version, name.into(), MigrationType::Simple, sql, false)
+    });
+    let mut migrator = Migrator::with_migrations(steps.collect());
+    // A newer release only added to the schema: going back to this one works.
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+/// Makes an empty file for its owner alone, if there is none: it is going to hold the hashes of passwords. SQLite gives
+/// the files it makes beside it the same mode.
+fn make_private(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600);
+    options.open(path).map(drop)
+}
+
+/// The right to serve a database. It ends with the process, however that ends.
+#[derive(Debug)]
+pub struct ServeLock {
+    _file: File,
+}
+
+impl ServeLock {
+    /// Takes the right.
+    ///
+    /// Fails with a sentence if another process has it. The lock is on a file beside the database: closing a second handle
+    /// of the database itself would let go of SQLite's own locks.
+    pub fn take(url: &DatabaseUrl) -> anyhow::Result<Self> {
+        let shown = url.path.display();
+        let file = lock_file(url, ".lock")?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => anyhow::bail!(
+                "the database {shown} is served by another process: stop that one first, or set DATABASE_URL to another file"
+            ),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("the database {shown} cannot be locked"))
+            }
+        }
+    }
+}
+
+/// The right to change a database beside its server. Commands share it; `restore`, which puts another file in its place, has it
+/// alone: what a command writes meanwhile would be lost.
+#[derive(Debug)]
+pub struct UseLock {
+    _file: File,
+}
+
+impl UseLock {
+    /// Shares the right with other commands; waits for a `restore` that has it.
+    pub fn share(url: &DatabaseUrl) -> anyhow::Result<Self> {
+        let file = lock_file(url, ".use.lock")?;
+        file.lock_shared().context("locking the database")?;
+        Ok(Self { _file: file })
+    }
+
+    /// Takes the right alone.
+    ///
+    /// Fails with a sentence if a command has it.
+    pub fn take(url: &DatabaseUrl) -> anyhow::Result<Self> {
+        let file = lock_file(url, ".use.lock")?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => anyhow::bail!(
+                "another command changes the database {}: wait for it",
+                url.path.display()
+            ),
+            Err(TryLockError::Error(error)) => Err(error).context("locking the database"),
+        }
+    }
+}
+
+/// A file beside the database, which is made if there is none.
+fn lock_file(url: &DatabaseUrl, suffix: &str) -> anyhow::Result<File> {
+    let shown = url.path.display();
+    if url.create {
+        make_private(&url.path).with_context(|| format!("the database {shown} cannot be made"))?;
+    }
+    // Two names of one file have one lock.
+    let path = url.path.canonicalize();
+    let path = path.with_context(|| format!("the database {shown} cannot be opened"))?;
+    let path = beside(&path, suffix);
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600);
+    options
+        .open(&path)
+        .with_context(|| format!("the lock {} cannot be made", path.display()))
+}
+
+/// `auth.db` and `.lock` become `auth.db.lock`.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}

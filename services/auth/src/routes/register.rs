@@ -1,0 +1,96 @@
+//! `POST /register`.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::Value;
+use transcription_common::json::Json;
+use transcription_common::problem::{FieldError, Problem};
+use utoipa::ToSchema;
+
+use super::{UserView, fields};
+use crate::Rules;
+use crate::account::{Email, NewPassword, Username};
+use crate::accounts::{NewAccount, Registrar};
+use crate::client_address::ClientAddress;
+use crate::error::Error;
+
+/// A new account.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Registration {
+    #[schema(value_type = String, required = true, min_length = 1, max_length = 64)]
+    username: Value,
+    #[schema(value_type = String, required = true, format = Email)]
+    email: Value,
+    /// At most 72 bytes.
+    #[schema(value_type = String, required = true, format = Password)]
+    password: Value,
+    /// May be left out; if sent it must be the password once more.
+    #[schema(value_type = Option<String>, format = Password)]
+    confirm_password: Value,
+}
+
+/// Makes an account.
+#[utoipa::path(post, path = "/register", request_body = Registration, responses(
+    (status = 201, body = UserView),
+    (status = 400, description = "The passwords differ.", body = Problem),
+    (status = 403, description = "Registration is closed.", body = Problem),
+    (status = 409, description = "The user name or the e-mail address is taken.", body = Problem),
+    (status = 422, description = "A field breaks a rule.", body = Problem),
+    (status = 429, description = "Too many names that are taken.", body = Problem),
+    (status = 503, description = "Too much to do; come back.", body = Problem),
+))]
+#[tracing::instrument(name = "users.register", skip_all)]
+pub async fn register(
+    State(registrar): State<Registrar>,
+    State(rules): State<Rules>,
+    client: ClientAddress,
+    body: Result<Json<Registration>, Problem>,
+) -> Result<(StatusCode, Json<UserView>), Error> {
+    let account = || {
+        let Json(registration) = body?;
+        registration.check(rules)
+    };
+    let user = registrar.register(account, client).await?;
+    Ok((StatusCode::CREATED, Json(user.into())))
+}
+
+impl Registration {
+    fn check(self, rules: Rules) -> Result<NewAccount, Error> {
+        let Self {
+            username,
+            email,
+            password,
+            confirm_password,
+        } = self;
+        let note = |field| move |message: String| FieldError::new(field, message);
+        let username = fields::required("username", username)
+            .and_then(|name| Username::new(name).map_err(note("username")));
+        let email = fields::required("email", email)
+            .and_then(|email| Email::new(email).map_err(note("email")));
+        let password = fields::required_secret("password", password);
+        let again = fields::optional("confirm_password", confirm_password)
+            .map(|again| again.map(SecretString::from));
+        if let (Ok(password), Ok(Some(again))) = (&password, &again)
+            && password.expose_secret() != again.expose_secret()
+        {
+            return Err(Error::PasswordsDiffer);
+        }
+        let password = password.and_then(|password| {
+            NewPassword::new(password, rules.password_min_length).map_err(note("password"))
+        });
+        match (username, email, password, again) {
+            (Ok(username), Ok(email), Ok(password), Ok(_)) => Ok(NewAccount {
+                username,
+                email,
+                password,
+            }),
+            (username, email, password, again) => {
+                let errors = [username.err(), email.err(), password.err(), again.err()];
+                Err(Error::InvalidFields(errors.into_iter().flatten().collect()))
+            }
+        }
+    }
+}

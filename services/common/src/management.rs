@@ -1,0 +1,185 @@
+//! What an orchestrator and a monitoring system ask: alive, ready, metrics (contract §3).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::{FromRef, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tracing::{error, warn};
+use utoipa::ToSchema;
+
+use crate::json::Json;
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+
+/// The routes that are asked every few seconds; their log lines are for those who look for them.
+pub const ROUTES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+/// How long `healthcheck` waits for an answer.
+const HEALTHCHECK_LIMIT: Duration = Duration::from_secs(5);
+
+/// Whether the service was told to stop.
+#[derive(Clone, Debug, Default)]
+pub struct Stopping(Arc<AtomicBool>);
+
+impl Stopping {
+    /// From now on the service is not ready.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A part that a service needs, and what is wrong with it. The sentence is for clients: no internals, no secrets.
+#[derive(Debug)]
+pub struct Part {
+    /// The part's name, for example `database`.
+    pub name: &'static str,
+    /// What is wrong.
+    pub state: Result<(), String>,
+}
+
+/// Asks the parts, in a time of its own that is bounded.
+pub type Parts =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Part>> + Send>> + Send + Sync + 'static>;
+
+/// What the routes work with.
+#[derive(Clone, FromRef)]
+pub struct ManagementState {
+    /// What `/metrics` tells.
+    pub metrics: Metrics,
+    /// What `/readyz` asks.
+    pub parts: Parts,
+    /// Set when the service stops.
+    pub stopping: Stopping,
+}
+
+/// The route table.
+pub fn table(state: ManagementState) -> Router {
+    Router::new()
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(state)
+}
+
+/// A state in one word.
+#[derive(Serialize, ToSchema)]
+struct Health {
+    status: &'static str,
+}
+
+/// Tells that the process answers. Asks nobody.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, body = Health)))]
+async fn alive() -> Json<Health> {
+    Json(Health { status: "alive" })
+}
+
+/// Tells whether the service can do its work now.
+#[utoipa::path(get, path = "/readyz", responses(
+    (status = 200, body = Health),
+    (status = 503, body = Problem),
+))]
+async fn ready(
+    State(parts): State<Parts>,
+    State(stopping): State<Stopping>,
+) -> Result<Json<Health>, Problem> {
+    if stopping.has_begun() {
+        return Err(not_ready("The service is stopping.", Map::new()));
+    }
+    let parts = parts().await;
+    if parts.iter().all(|part| part.state.is_ok()) {
+        return Ok(Json(Health { status: "ready" }));
+    }
+    let mut states = Map::new();
+    let mut sentences = Vec::new();
+    for Part { name, state } in parts {
+        let state = state.err();
+        if let Some(reason) = &state {
+            warn!(part = name, reason, "not ready");
+            sentences.push(format!("{name}: {reason}"));
+        }
+        states.insert(
+            name.to_owned(),
+            state.map_or_else(|| "ok".into(), Value::from),
+        );
+    }
+    Err(not_ready(&sentences.join(" "), states))
+}
+
+fn not_ready(sentence: &str, parts: Map<String, Value>) -> Problem {
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", sentence);
+    if parts.is_empty() {
+        return problem;
+    }
+    problem.with_member("parts", parts)
+}
+
+/// Tells the metrics in Prometheus's text format.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain")))]
+async fn metrics(State(metrics): State<Metrics>) -> Response {
+    match metrics.encode() {
+        Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(cause) => {
+            error!(
+                cause = format!("{cause:#}"),
+                "the metrics cannot be written"
+            );
+            Problem::internal().into_response()
+        }
+    }
+}
+
+/// Asks the service of this container whether it is ready: the program's `healthcheck`.
+///
+/// Fails with a sentence if it is not, or does not answer within 5 s.
+pub async fn healthcheck(address: SocketAddr) -> anyhow::Result<()> {
+    let client = reqwest::Client::builder()
+        .timeout(HEALTHCHECK_LIMIT)
+        .connect_timeout(HEALTHCHECK_LIMIT)
+        .no_proxy()
+        .build()
+        .context("preparing the HTTP client")?;
+    let address = own(address);
+    let url = format!("http://{address}/readyz");
+    let response = client
+        .get(&url)
+        .send()
+        .await
+        .map_err(|error| anyhow::anyhow!("{url} does not answer: {}", cause_of(&error)))?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let problem = response.json::<Value>().await.unwrap_or_default();
+    let detail = problem["detail"].as_str().unwrap_or("no reason is given");
+    anyhow::bail!("not ready ({}): {detail}", status.as_u16())
+}
+
+/// The innermost cause, which is the one that tells ("connection refused").
+fn cause_of(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), cause_of)
+}
+
+/// A service that listens on all addresses is reached on the loopback one.
+pub fn own(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}

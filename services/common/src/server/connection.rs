@@ -1,0 +1,266 @@
+//! One connection, with the time limits that the HTTP library does not have.
+
+use std::convert::Infallible;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tower::ServiceExt;
+use tracing::debug;
+
+/// A request head is complete by then, counted from its first byte (or from the start of the connection). One that begins to
+/// arrive while the request before it is still being answered has [`IDLE_LIMIT`] instead.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// A connection without a request is closed after this.
+const IDLE_LIMIT: Duration = Duration::from_mins(1);
+/// A client that takes no byte of its answer for so long is gone.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Bytes of a connection that wait to be read or written: thousands of connections must fit into a small container.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Who sent a request: the other end of the connection, which may be a proxy.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// Answers the requests of one connection until it ends or a time limit passes.
+pub fn attend(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    connections: &GracefulShutdown,
+) -> impl Future<Output = ()> + Send + use<> {
+    let activity = Arc::new(Activity::new());
+    let io = TokioIo::new(Watched {
+        stream,
+        activity: Arc::clone(&activity),
+    });
+    let of_service = Arc::clone(&activity);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        of_service.set(Phase::Busy);
+        let idle_after = IdleAfter(Arc::clone(&of_service));
+        request.extensions_mut().insert(Peer(peer));
+        let router = router.clone();
+        async move {
+            let response = router.oneshot(request.map(Body::new)).await?;
+            Ok::<_, Infallible>(response.map(|body| Answer {
+                body,
+                _idle_after: idle_after,
+            }))
+        }
+    });
+    let connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(MAX_BUFFER_BYTES)
+        .serve_connection(io, service);
+    let connection = connections.watch(connection);
+    async move {
+        tokio::select! {
+            result = connection => if let Err(error) = result {
+                debug!(%error, "a connection ended early");
+            },
+            () = activity.overdue() => debug!("a connection was closed after its time limit"),
+        }
+    }
+}
+
+/// What a connection is doing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It waits for a request.
+    Idle,
+    /// It reads a request's head.
+    Head,
+    /// A request is being answered. What limits the body and the work is up to the handler.
+    Busy,
+}
+
+struct Activity {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+struct State {
+    phase: Phase,
+    since: Instant,
+    /// Since when the client takes nothing, if there is something for it to take.
+    blocked_since: Option<Instant>,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                phase: Phase::Head,
+                since: Instant::now(),
+                blocked_since: None,
+            }),
+            changed: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, phase: Phase) {
+        let mut state = self.state();
+        state.phase = phase;
+        state.since = Instant::now();
+        self.changed.notify_one();
+    }
+
+    fn read_something(&self) {
+        if self.state().phase == Phase::Idle {
+            self.set(Phase::Head);
+        }
+    }
+
+    fn wrote(&self, pending: bool) {
+        let mut state = self.state();
+        // The answer's last bytes are still going out: the connection is idle from the last of them on.
+        if !pending && state.phase == Phase::Idle {
+            state.since = Instant::now();
+        }
+        if state.blocked_since.is_some() != pending {
+            state.blocked_since = pending.then(Instant::now);
+            self.changed.notify_one();
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let state = self.state();
+        let of_phase = match state.phase {
+            Phase::Idle => Some(state.since + IDLE_LIMIT),
+            Phase::Head => Some(state.since + HEAD_LIMIT),
+            Phase::Busy => None,
+        };
+        let of_write = state.blocked_since.map(|since| since + WRITE_LIMIT);
+        of_phase.into_iter().chain(of_write).min()
+    }
+
+    /// Ends when a time limit has passed.
+    async fn overdue(&self) {
+        loop {
+            match self.deadline() {
+                Some(deadline) if deadline <= Instant::now() => return,
+                Some(deadline) => tokio::select! {
+                    () = sleep_until(deadline) => {}
+                    () = self.changed.notified() => {}
+                },
+                None => self.changed.notified().await,
+            }
+        }
+    }
+}
+
+/// Says that the connection is idle again, when the answer is out or was given up.
+struct IdleAfter(Arc<Activity>);
+
+impl Drop for IdleAfter {
+    fn drop(&mut self) {
+        self.0.set(Phase::Idle);
+    }
+}
+
+/// The body of an answer.
+struct Answer {
+    body: Body,
+    _idle_after: IdleAfter,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A stream that tells what happens on it.
+struct Watched {
+    stream: TcpStream,
+    activity: Arc<Activity>,
+}
+
+impl Watched {
+    fn told<T>(&self, write: Poll<T>) -> Poll<T> {
+        self.activity.wrote(write.is_pending());
+        write
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.activity.read_something();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let write = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.told(write)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let write = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.told(write)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

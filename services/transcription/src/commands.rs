@@ -1,0 +1,160 @@
+//! What an operator does by hand: prepare a bucket, and show that a whole stack works.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anyhow::Context;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_s3::types::{
+    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint,
+    CreateBucketConfiguration, ExpirationStatus, LifecycleRule, LifecycleRuleFilter,
+};
+use reqwest::multipart::{Form, Part};
+use reqwest::{RequestBuilder, Url};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use transcription_common::tls::TlsSettings;
+
+use crate::config::{S3Settings, SmokeSettings};
+use crate::storage;
+
+/// Amazon's region that wants no location constraint.
+const DEFAULT_REGION: &str = "us-east-1";
+/// Uploads that are left open (by a crash, say) are dropped after a day.
+const ABORT_AFTER_DAYS: i32 = 1;
+/// About a second of speech: the first words of LibriVox's reading of Sense and Sensibility (public domain).
+const SPEECH: &[u8] = include_bytes!("../data/speech.wav");
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Makes the bucket if it is not there, and gives it a rule that drops uploads that were left open.
+///
+/// A store that has no such rules is named; the bucket is good all the same.
+pub async fn init_bucket(settings: S3Settings, tls: TlsSettings) -> anyhow::Result<()> {
+    let bucket = settings.s3_bucket_name.clone();
+    let client = storage::client(settings, &tls).await?;
+    if make(&client, &bucket).await? {
+        say(&format!("Made: bucket {bucket}."))?;
+    } else {
+        say(&format!("Bucket {bucket} is there."))?;
+    }
+    match set_lifecycle(&client, &bucket).await {
+        Ok(()) => say(&format!(
+            "Uploads that are left open are dropped after {ABORT_AFTER_DAYS} day."
+        )),
+        Err(error) => say(&format!(
+            "This store takes no rule for uploads that are left open ({error:#}): drop them in another way."
+        )),
+    }
+}
+
+/// Whether there was none before.
+async fn make(client: &Client, bucket: &str) -> anyhow::Result<bool> {
+    if client.head_bucket().bucket(bucket).send().await.is_ok() {
+        return Ok(false);
+    }
+    let region = client.config().region().map(ToString::to_string);
+    let place = region
+        .filter(|region| region != DEFAULT_REGION)
+        .map(|region| {
+            let region = BucketLocationConstraint::from(region.as_str());
+            CreateBucketConfiguration::builder()
+                .location_constraint(region)
+                .build()
+        });
+    let request = client
+        .create_bucket()
+        .bucket(bucket)
+        .set_create_bucket_configuration(place);
+    match request.send().await {
+        Ok(_) => Ok(true),
+        Err(error) if error.code() == Some("BucketAlreadyOwnedByYou") => Ok(false),
+        Err(error) => {
+            anyhow::bail!(
+                "the bucket {bucket} cannot be made: {}",
+                DisplayErrorContext(error)
+            )
+        }
+    }
+}
+
+async fn set_lifecycle(client: &Client, bucket: &str) -> anyhow::Result<()> {
+    let abort = AbortIncompleteMultipartUpload::builder()
+        .days_after_initiation(ABORT_AFTER_DAYS)
+        .build();
+    let rule = LifecycleRule::builder()
+        .id("abort-incomplete-uploads")
+        .status(ExpirationStatus::Enabled)
+        .filter(LifecycleRuleFilter::builder().prefix("private/").build())
+        .abort_incomplete_multipart_upload(abort)
+        .build()?;
+    let rules = BucketLifecycleConfiguration::builder()
+        .rules(rule)
+        .build()?;
+    let request = client
+        .put_bucket_lifecycle_configuration()
+        .bucket(bucket)
+        .lifecycle_configuration(rules);
+    let set = request.send().await;
+    set.map(drop)
+        .map_err(|error| anyhow::anyhow!("{}", error.code().unwrap_or("no reason is given")))
+}
+
+/// Logs in and transcribes the second of speech.
+///
+/// Fails with a sentence that names the step.
+pub async fn smoke(settings: SmokeSettings) -> anyhow::Result<()> {
+    let SmokeSettings {
+        auth_url,
+        transcription_url,
+        smoke_username,
+        smoke_password,
+        timeout_seconds,
+        tls,
+    } = settings;
+    let client = reqwest::Client::builder()
+        .connect_timeout(CONNECT_LIMIT)
+        .timeout(Duration::from_secs(timeout_seconds.get()))
+        .tls_certs_merge(tls.certificates()?)
+        .build()
+        .context("preparing the HTTP client")?;
+    let credentials = json!({
+        "username_or_email": smoke_username,
+        "password": smoke_password.expose_secret(),
+    });
+    let login = client.post(below(&auth_url, "login")).json(&credentials);
+    let login = ask(login, "logging in").await?;
+    let token = login["access_token"]
+        .as_str()
+        .context("logging in gave no token")?;
+    let form = Form::new().part("file", Part::bytes(SPEECH).file_name("smoke.wav"));
+    let transcription = client
+        .post(below(&transcription_url, "transcribe"))
+        .bearer_auth(token)
+        .multipart(form);
+    let transcription = ask(transcription, "transcribing").await?;
+    let text = transcription["transcription"].as_str().unwrap_or_default();
+    let id = transcription["id"].as_str().unwrap_or_default();
+    say(&format!("It works: {id} was heard as \"{text}\"."))
+}
+
+fn below(base: &Url, path: &str) -> String {
+    format!("{}/{path}", base.as_str().trim_end_matches('/'))
+}
+
+async fn ask(request: RequestBuilder, doing: &'static str) -> anyhow::Result<Value> {
+    let response = request.send().await.context(doing)?;
+    let status = response.status();
+    let body: Value = response.json().await.unwrap_or_default();
+    let detail = body["detail"].as_str().unwrap_or("no reason is given");
+    anyhow::ensure!(
+        status.is_success(),
+        "{doing} was answered {}: {detail}",
+        status.as_u16()
+    );
+    Ok(body)
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{text}").context("writing to standard output")
+}

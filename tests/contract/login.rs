@@ -1,0 +1,331 @@
+//! Logging in: the same answer for everyone who may not, whatever the reason.
+
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use transcription_tests::auth::{Auth, account, credentials, fail_until_throttled};
+use transcription_tests::client::{Answer, PASSWORD};
+use transcription_tests::process::eventually;
+
+#[tokio::test]
+async fn a_wrong_password_looks_like_an_unknown_user_and_like_a_disabled_one() {
+    let auth = Auth::start().await;
+    auth.register("ada").await;
+    auth.register("gone").await;
+    let token = auth.token("gone").await;
+    let said = auth.succeed(&["user", "disable", "gone"], "").await;
+    assert!(said.contains("until they expire"), "{said}");
+
+    let wrong = auth.login("ada", "not the password").await;
+    let unknown = auth.login("nobody", "not the password").await;
+    let disabled = auth.login("gone", PASSWORD).await;
+
+    wrong.assert_problem(401, "bad_credentials");
+    assert_eq!(wrong.header("www-authenticate"), "Bearer");
+    assert_eq!(wrong.without_chance(), unknown.without_chance());
+    assert_eq!(wrong.without_chance(), disabled.without_chance());
+    auth.me(&token).await.assert_problem(401, "token_invalid");
+    assert_eq!(
+        auth.count(r#"auth_logins_total{result="bad_credentials"}"#)
+            .await,
+        2
+    );
+    assert_eq!(
+        auth.count(r#"auth_logins_total{result="disabled"}"#).await,
+        1
+    );
+
+    auth.succeed(&["user", "enable", "gone"], "").await;
+    auth.token("gone").await;
+    assert_eq!(auth.me(&token).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn two_passwords_that_share_72_bytes_are_two_passwords() {
+    let auth = Auth::start().await;
+    let password = "🙂".repeat(18);
+    let mut ada = account("ada");
+    ada["password"] = Value::from(password.as_str());
+    assert_eq!(
+        auth.post("/register", &ada).await.status,
+        StatusCode::CREATED
+    );
+
+    assert_eq!(auth.login("ada", &password).await.status, StatusCode::OK);
+    for other in [
+        format!("{password}x"),
+        format!("{password}🙂"),
+        format!("{password}\0"),
+    ] {
+        auth.login("ada", &other)
+            .await
+            .assert_problem(401, "bad_credentials");
+    }
+}
+
+#[tokio::test]
+async fn the_name_may_come_in_any_of_three_fields() {
+    let auth = Auth::start().await;
+    auth.register("ada").await;
+
+    for (field, name) in [
+        ("username_or_email", "ada"),
+        ("username_or_email", "ada@example.com"),
+        ("username", "ada"),
+        ("email", "ada@example.com"),
+    ] {
+        let answer = auth
+            .post("/login", &json!({field: name, "password": PASSWORD}))
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{field}: {answer:?}");
+    }
+    let answer = auth
+        .post(
+            "/login",
+            &json!({"username": "ada", "password": 12_345_678}),
+        )
+        .await;
+    answer.assert_problem(422, "invalid_field");
+    assert!(
+        !answer.text.contains("12345678"),
+        "the password is in {}",
+        answer.text
+    );
+}
+
+/// Sends a form to `/token`.
+async fn grant(auth: &Auth, form: &[(&str, &str)]) -> Answer {
+    let request = auth.http.post(format!("{}/token", auth.url)).form(form);
+    Answer::of(request.send().await.unwrap()).await
+}
+
+/// The error of RFC 6749 §5.2.
+#[track_caller]
+fn assert_oauth_error(answer: &Answer, status: u16, error: &str) {
+    assert_eq!(answer.status.as_u16(), status, "{answer:?}");
+    assert_eq!(answer.json["error"], error, "{answer:?}");
+    assert_eq!(answer.content_type, "application/json");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let description = answer.json["error_description"].as_str().unwrap();
+    assert!(
+        description
+            .chars()
+            .all(|letter| (' '..='~').contains(&letter) && !"\"\\".contains(letter)),
+        "{description}"
+    );
+    answer.header("x-request-id");
+}
+
+#[tokio::test]
+async fn an_oauth_client_gets_a_token_by_the_password_grant() {
+    let auth = Auth::start().await;
+    auth.register("ada").await;
+    let form = [
+        ("grant_type", "password"),
+        ("username", "ada"),
+        ("password", PASSWORD),
+        ("scope", ""),
+        ("client_id", "swagger"),
+    ];
+
+    let answer = grant(&auth, &form).await;
+
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(answer.json["token_type"], "bearer");
+    let me = auth.me(answer.json["access_token"].as_str().unwrap()).await;
+    assert_eq!(me.json["username"], "ada");
+}
+
+#[tokio::test]
+async fn what_an_oauth_client_does_wrong_is_told_in_its_own_terms() {
+    let auth = Auth::start().await;
+    auth.register("ada").await;
+    let password = ("grant_type", "password");
+
+    let wrong = grant(
+        &auth,
+        &[password, ("username", "ada"), ("password", "wrong")],
+    )
+    .await;
+    let unknown = grant(
+        &auth,
+        &[password, ("username", "nobody"), ("password", "wrong")],
+    )
+    .await;
+
+    assert_oauth_error(&wrong, 400, "invalid_grant");
+    assert_eq!(wrong.without_chance(), unknown.without_chance());
+    assert_oauth_error(&grant(&auth, &[]).await, 400, "invalid_request");
+    assert_oauth_error(&grant(&auth, &[password]).await, 400, "invalid_request");
+    let twice = [
+        password,
+        password,
+        ("username", "ada"),
+        ("password", PASSWORD),
+    ];
+    assert_oauth_error(&grant(&auth, &twice).await, 400, "invalid_request");
+    let other = [("grant_type", "client_credentials")];
+    assert_oauth_error(&grant(&auth, &other).await, 400, "unsupported_grant_type");
+    let json = auth.post("/token", &credentials("ada", PASSWORD)).await;
+    assert_oauth_error(&json, 400, "invalid_request");
+    let large = "x".repeat(70_000);
+    let large = grant(&auth, &[password, ("username", &large)]).await;
+    assert_oauth_error(&large, 413, "invalid_request");
+    let throttled = fail_until_throttled(async || {
+        let wrong = [password, ("username", "ada"), ("password", "wrong")];
+        grant(&auth, &wrong).await
+    });
+    let (_, throttled) = throttled.await;
+    assert_oauth_error(&throttled, 429, "temporarily_unavailable");
+    throttled.header("retry-after");
+}
+
+/// The median of the times that these log-ins take.
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64()
+}
+
+async fn time_of_failure(auth: &Auth, name: &str) -> Duration {
+    let start = Instant::now();
+    let answer = auth.login(name, "not the password").await;
+    answer.assert_problem(401, "bad_credentials");
+    start.elapsed()
+}
+
+#[tokio::test]
+async fn a_wrong_password_takes_as_long_as_an_unknown_user_and_as_a_cheaper_hash() {
+    const USERS: usize = 25;
+    let mut auth = Auth::start_with([("BCRYPT_COST", "6")]).await;
+    for number in 0..USERS {
+        auth.register(&format!("cheap{number}")).await;
+    }
+    auth.process.terminate().await;
+    // About 20 ms a hash: much more than everything else that a log-in does.
+    auth.restart([("BCRYPT_COST", "9")]).await;
+    for number in 0..USERS {
+        auth.register(&format!("user{number}")).await;
+    }
+    // The dummy must follow the table: cheaper settings do not make the stored hashes cheaper.
+    auth.process.terminate().await;
+    auth.restart([("BCRYPT_COST", "5")]).await;
+
+    let (mut known, mut cheap, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+    // In turns, so that whatever else this machine does meets all of them; a name each, so that none is throttled.
+    for number in 0..USERS {
+        known.push(time_of_failure(&auth, &format!("user{number}")).await);
+        cheap.push(time_of_failure(&auth, &format!("cheap{number}")).await);
+        unknown.push(time_of_failure(&auth, &format!("nobody{number}")).await);
+    }
+
+    let (known, cheap, unknown) = (median(known), median(cheap), median(unknown));
+    println!("median seconds: known {known:.4}, cheaper hash {cheap:.4}, unknown {unknown:.4}");
+    // Without the dummy the unknown ones take a tenth; a cheaper hash alone an eighth.
+    for other in [cheap, unknown] {
+        assert!(
+            (0.7..1.4).contains(&(other / known)),
+            "known {known}, other {other}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_log_in_renews_a_hash_that_is_cheaper_than_it_should_be() {
+    let mut auth = Auth::start().await;
+    auth.register("ada").await;
+    auth.register("bob").await;
+    let cheap = auth.stored_hash("ada").await;
+    assert!(cheap.starts_with("$2b$04$"), "{cheap}");
+    auth.process.terminate().await;
+    auth.restart([("BCRYPT_COST", "6")]).await;
+
+    auth.login("ada", "wrong")
+        .await
+        .assert_problem(401, "bad_credentials");
+    assert_eq!(auth.stored_hash("ada").await, cheap);
+    auth.token("ada").await;
+
+    let renewed = auth.stored_hash("ada").await;
+    assert!(renewed.starts_with("$2b$06$"), "{renewed}");
+    assert!(auth.stored_hash("bob").await.starts_with("$2b$04$"));
+    auth.token("ada").await;
+    assert_eq!(auth.stored_hash("ada").await, renewed, "once is enough");
+}
+
+#[tokio::test]
+async fn a_user_whose_hash_is_missing_or_broken_is_a_wrong_password() {
+    let auth = Auth::start().await;
+    auth.sql("INSERT INTO users (username, email, hashed_password) VALUES ('none', NULL, NULL), ('empty', 'e', ''), ('broken', 'b', '$2b$04$x'), ('dear', 'd', '$2b$99$x'), ('dearest', 'e2', '$2b$31$x')").await;
+
+    for name in ["none", "empty", "broken", "dear", "dearest"] {
+        auth.login(name, PASSWORD)
+            .await
+            .assert_problem(401, "bad_credentials");
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_is_told_at_once_and_other_routes_go_on_answering() {
+    let auth = Auth::start_with([("BCRYPT_COST", "10")]).await;
+    auth.register("ada").await;
+    let token = auth.token("ada").await;
+    let attempts = (0..400).map(|_| {
+        let request = auth
+            .http
+            .post(format!("{}/login", auth.url))
+            .json(&credentials("ada", PASSWORD));
+        tokio::spawn(async move {
+            let start = Instant::now();
+            let answer = Answer::of(request.send().await.unwrap()).await;
+            (answer, start.elapsed())
+        })
+    });
+    let attempts = attempts.collect::<Vec<_>>();
+    eventually("the queue is full", async || {
+        auth.count("auth_hash_rejected_total").await > 0
+    })
+    .await;
+
+    // Asked while the queue is full.
+    let start = Instant::now();
+    assert_eq!(auth.get("/").await.status, StatusCode::OK);
+    assert_eq!(auth.me(&token).await.status, StatusCode::OK);
+    assert_eq!(auth.get("/readyz").await.status, StatusCode::OK);
+    let others = start.elapsed();
+    let mut served = Vec::new();
+    let mut refused = Vec::new();
+    for attempt in attempts {
+        let (answer, time) = attempt.await.unwrap();
+        if answer.status == StatusCode::OK {
+            served.push(time);
+        } else {
+            answer.assert_problem(503, "busy");
+            assert_eq!(answer.header("retry-after"), "1");
+            refused.push(time);
+        }
+    }
+
+    assert!(served.len() >= 128, "the queue holds 128: {}", served.len());
+    assert!(!refused.is_empty(), "400 at once do not fit");
+    let last = served.iter().max().unwrap();
+    let (refused_in, first) = (median(refused.clone()), refused.len());
+    println!(
+        "{} taken, the last after {last:?}; {first} refused, half of them within {refused_in:.3} s; other routes within {others:?}",
+        served.len()
+    );
+    // Those that were hashed while the 400 came had made room for as many.
+    assert!(served.len() <= 250, "and no more: {}", served.len());
+    assert!(
+        refused_in < last.as_secs_f64() / 2.0,
+        "a refusal must not wait for the queue"
+    );
+    assert!(others < *last, "other routes must not wait for the queue");
+    let rejected = auth.count("auth_hash_rejected_total").await;
+    assert_eq!(rejected, u64::try_from(first).unwrap());
+    assert_eq!(
+        auth.count(r#"auth_logins_total{result="busy"}"#).await,
+        rejected
+    );
+}

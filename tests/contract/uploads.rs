@@ -1,0 +1,462 @@
+//! What is kept of an upload: everything once it is accepted, nothing before.
+
+use std::time::Duration;
+
+use futures_util::stream;
+use reqwest::multipart::{Form, Part};
+use reqwest::{Body, StatusCode};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use transcription_tests::client::Answer;
+use transcription_tests::files::sha256_of;
+use transcription_tests::process::eventually;
+use transcription_tests::python::python;
+use transcription_tests::seaweedfs::{ACCESS_KEY, BUCKET, SECRET_KEY};
+use transcription_tests::speech::librivox;
+use transcription_tests::transcription::{Transcription, silent_wav, token, wav_header};
+
+const MIB: usize = 1024 * 1024;
+
+pub async fn assert_nothing_left(stack: &Transcription) {
+    eventually("no place is taken", async || {
+        stack.count("transcription_in_flight").await == 0
+    })
+    .await;
+    assert_eq!(stack.s3.open_uploads().await, 0);
+    assert_eq!(stack.s3.keys().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn two_users_and_one_user_twice_with_one_file_name_never_meet() {
+    let stack = Transcription::start().await;
+    let (first, second, third) = tokio::join!(
+        stack.transcribe("1", "a.wav", silent_wav(3000)),
+        stack.transcribe("1", "a.wav", silent_wav(4000)),
+        stack.transcribe("2", "a.wav", silent_wav(5000)),
+    );
+
+    let keys = stack.s3.keys().await;
+    assert_eq!(keys.len(), 9, "{keys:?}");
+    for (answer, user, size) in [
+        (&first, "1", 3000),
+        (&second, "1", 4000),
+        (&third, "2", 5000),
+    ] {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let key = answer.json["audio_key"].as_str().unwrap();
+        assert!(key.starts_with(&format!("private/{user}/audio/")), "{key}");
+        assert_eq!(stack.s3.object(key).await.0, silent_wav(size));
+    }
+
+    // Each asks for its own; another's is as unknown as none.
+    let id = third.json["id"].as_str().unwrap();
+    let own = stack.ask("2", id).await;
+    assert_eq!(own.status, 200, "{own:?}");
+    let mut expected = third.json.clone();
+    expected["state"] = json!("complete");
+    assert_eq!(own.json, expected);
+    stack
+        .ask("1", id)
+        .await
+        .assert_problem(404, "transcription_not_found");
+    for id in [
+        "01a207e6-e74c-7ea0-9e77-5df4e7b73e9a",
+        "nothing",
+        "..%2F..%2F2%2Fmanifests%2Fx",
+        "%FF",
+        "%00",
+    ] {
+        stack
+            .ask("2", id)
+            .await
+            .assert_problem(404, "transcription_not_found");
+    }
+}
+
+#[tokio::test]
+async fn a_subject_that_could_leave_its_folder_is_401() {
+    let stack = Transcription::start().await;
+    for subject in ["../2", "", "%2f", "1/2", "a\0b", "x".repeat(65).as_str()] {
+        let answer = stack.transcribe(subject, "a.wav", silent_wav(2000)).await;
+        answer.assert_problem(401, "token_invalid");
+    }
+    assert_nothing_left(&stack).await;
+}
+
+#[tokio::test]
+async fn a_file_name_is_kept_as_text_and_never_becomes_a_key() {
+    let stack = Transcription::start().await;
+    let long = "n".repeat(4096);
+    for (name, kept) in [
+        ("../../etc/passwd", "../../etc/passwd"),
+        ("say \"hi\".wav", "say \"hi\".wav"),
+        ("📼 réunion.mp3", "📼 réunion.mp3"),
+        (&long, &long[..255]),
+    ] {
+        let answer = stack.transcribe("1", name, silent_wav(2000)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let id = answer.json["id"].as_str().unwrap();
+        assert_eq!(
+            answer.json["audio_key"],
+            format!("private/1/audio/{id}.wav")
+        );
+        let manifest = stack.manifest("1", &answer.json["id"]).await;
+        assert_eq!(manifest["filename"], kept);
+    }
+    // A line end in a name is a broken head of a part.
+    let stored = stack.s3.keys().await.len();
+    let answer = stack
+        .transcribe("1", "a\r\nX-Evil: 1.wav", silent_wav(2000))
+        .await;
+    answer.assert_problem(400, "broken_form");
+    assert_eq!(stack.s3.keys().await.len(), stored);
+}
+
+/// Sends bytes and nothing more, and gives what is answered, if anything is.
+async fn raw(stack: &Transcription, head_length: usize, body: &[u8], ends: bool) -> String {
+    let address = stack.url.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /transcribe HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAuthorization: Bearer {}\r\nContent-Length: {head_length}\r\n\
+         Content-Type: multipart/form-data; boundary=frontier\r\n\r\n",
+        token("1"),
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(body).await.unwrap();
+    if !ends {
+        // Until the service has seen all of it.
+        sleep(Duration::from_millis(300)).await;
+        return String::new();
+    }
+    let mut answer = Vec::new();
+    let _ = connection.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn form(file: &[u8], end: &str) -> Vec<u8> {
+    let mut body =
+        b"--frontier\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n"
+            .to_vec();
+    body.extend(file);
+    body.extend(end.as_bytes());
+    body
+}
+
+#[tokio::test]
+async fn a_form_that_breaks_off_leaves_nothing_and_a_whole_one_everything() {
+    let stack = Transcription::start().await;
+    let whole = form(&silent_wav(9 * MIB), "\r\n--frontier--\r\n");
+    let length = whole.len();
+
+    // Hang-ups on the way.
+    for percent in [10, 90] {
+        raw(&stack, length, &whole[..length * percent / 100], false).await;
+        assert_nothing_left(&stack).await;
+    }
+    assert_eq!(
+        stack
+            .count(r#"transcription_requests_total{engine="gemini",outcome="client_gone"}"#)
+            .await,
+        2
+    );
+    // A form without its last boundary, and one that is shorter than it says.
+    let no_boundary = form(&silent_wav(9 * MIB), "");
+    let answer = raw(&stack, no_boundary.len(), &no_boundary, true).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 400") && answer.contains("broken_form"),
+        "{answer}"
+    );
+    assert_nothing_left(&stack).await;
+    let answer = raw(&stack, length - 5, &whole[..length - 5], true).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert_nothing_left(&stack).await;
+
+    // A hang-up after the last byte: the recording is accepted and heard to its end.
+    raw(&stack, length, &whole, false).await;
+    eventually("the text is there", async || {
+        stack.s3.keys().await.len() == 3
+    })
+    .await;
+    assert_eq!(stack.s3.open_uploads().await, 0);
+    assert_eq!(stack.google.counts().await["generate_content_calls"], 1);
+}
+
+#[tokio::test]
+async fn fields_may_follow_the_file_and_a_wrong_one_leaves_nothing() {
+    let stack = Transcription::start().await;
+    let file = || Part::bytes(silent_wav(9 * MIB)).file_name("a.wav");
+
+    let answer = stack
+        .send(
+            "1",
+            Form::new()
+                .part("file", file())
+                .text("language", "not a tag"),
+        )
+        .await;
+    answer.assert_problem(422, "invalid_field");
+    assert_nothing_left(&stack).await;
+    let answer = stack
+        .send("1", Form::new().part("file", file()).part("file", file()))
+        .await;
+    answer.assert_problem(400, "two_files");
+    assert_nothing_left(&stack).await;
+    let answer = stack
+        .send(
+            "1",
+            Form::new()
+                .part("file", file())
+                .text("language", "de-AT")
+                .text("unknown", "x"),
+        )
+        .await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    // Without a length, in chunks.
+    let chunks = silent_wav(9 * MIB)
+        .chunks(100_000)
+        .map(<[u8]>::to_vec)
+        .map(Ok::<_, std::io::Error>)
+        .collect::<Vec<_>>();
+    let part = Part::stream(Body::wrap_stream(stream::iter(chunks))).file_name("a.wav");
+    let answer = stack.send("1", Form::new().part("file", part)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let key = answer.json["audio_key"].as_str().unwrap();
+    assert_eq!(stack.s3.object(key).await.0.len(), 9 * MIB);
+}
+
+#[tokio::test]
+async fn an_upload_of_200_mib_takes_no_memory_to_speak_of() {
+    const SIZE: usize = 200 * MIB;
+    let stack = Transcription::start_with([("MAX_UPLOAD_BYTES", "209715200")]).await;
+    // What the first one sets up stays, whatever its size.
+    assert_eq!(
+        stack
+            .transcribe("1", "a.wav", silent_wav(20 * MIB))
+            .await
+            .status,
+        200
+    );
+    let before = stack.resident_kib();
+    stack.forget_peak();
+    // 96 kHz, two channels: nine minutes, which the engine takes, by a file.
+    let mut head = wav_header(SIZE);
+    head[22..36].copy_from_slice(b"\x02\0\x00\x77\x01\0\x00\xdc\x05\0\x04\0\x10\0");
+    let chunks = (head.len()..SIZE)
+        .step_by(MIB)
+        .map(|at| vec![0; MIB.min(SIZE - at)]);
+    let body = Body::wrap_stream(stream::iter(
+        std::iter::once(head.clone())
+            .chain(chunks)
+            .map(Ok::<_, std::io::Error>),
+    ));
+    let part = Part::stream_with_length(body, SIZE as u64).file_name("long.wav");
+
+    let answer = stack.send("1", Form::new().part("file", part)).await;
+
+    let peak = stack.peak_kib();
+    println!(
+        "resident before {before} KiB, at most {peak} KiB: {} KiB more",
+        peak - before
+    );
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let text = answer.json["transcription"].as_str().unwrap();
+    assert!(text.starts_with(&format!("heard {SIZE} bytes")), "{text}");
+    let manifest = stack.manifest("1", &answer.json["id"]).await;
+    assert_eq!(manifest["audio"]["size_bytes"], SIZE);
+    assert!(peak - before <= 16 * 1024, "{before} KiB became {peak} KiB");
+}
+
+#[tokio::test]
+async fn of_64_clients_8_have_a_place_and_the_others_hear_so_at_once() {
+    let stack = Transcription::start_with([
+        ("MAX_CONCURRENT_TRANSCRIPTIONS", "8"),
+        ("MAX_CONCURRENT_PER_USER", "8"),
+    ])
+    .await;
+    stack
+        .google
+        .fail_to_generate(8, json!({"delay_milliseconds": 4000}))
+        .await;
+    let calls = (0..64).map(|client| {
+        let part = Part::bytes(silent_wav(3000)).file_name("a.wav");
+        let request = stack
+            .http
+            .post(format!("{}/transcribe", stack.url))
+            .bearer_auth(token(&client.to_string()))
+            .multipart(Form::new().part("file", part));
+        tokio::spawn(async move { Answer::of(request.send().await.unwrap()).await })
+    });
+
+    let mut served = 0;
+    for call in calls.collect::<Vec<_>>() {
+        let answer = call.await.unwrap();
+        if answer.status == StatusCode::OK {
+            served += 1;
+        } else {
+            answer.assert_problem(503, "busy");
+            assert_eq!(answer.header("retry-after"), "5");
+        }
+    }
+
+    assert_eq!(served, 8);
+    assert_eq!(stack.google.counts().await["concurrent_maximum"], 8);
+    assert_eq!(stack.count("transcription_capacity").await, 8);
+    assert_eq!(
+        stack
+            .count(r#"transcription_requests_total{engine="gemini",outcome="busy"}"#)
+            .await,
+        56
+    );
+}
+
+#[tokio::test]
+async fn what_belongs_to_no_field_is_not_collected() {
+    let stack = Transcription::start().await;
+    let before = stack.resident_kib();
+    stack.forget_peak();
+    let preamble = vec![b'x'; 40 * MIB];
+    let mut endless_head = b"--frontier\r\nContent-Disposition: form-data; name=\"".to_vec();
+    endless_head.resize(40 * MIB, b'n');
+
+    for body in [preamble, endless_head] {
+        let request = stack
+            .http
+            .post(format!("{}/transcribe", stack.url))
+            .bearer_auth(token("1"))
+            .header("content-type", "multipart/form-data; boundary=frontier")
+            .body(body);
+        // The answer may be lost, since it comes before the end of the body.
+        if let Ok(answer) = request.send().await {
+            Answer::of(answer).await.assert_problem(400, "broken_form");
+        }
+    }
+
+    assert_nothing_left(&stack).await;
+    let more = stack.peak_kib() - before;
+    assert!(more < 16 * 1024, "{more} KiB more");
+}
+
+#[tokio::test]
+async fn what_is_in_flight_at_the_end_is_finished_or_stays_stored() {
+    for (grace, complete) in [("30", true), ("1", false)] {
+        let mut stack = Transcription::start_with([("SHUTDOWN_GRACE_SECONDS", grace)]).await;
+        stack
+            .google
+            .fail_to_generate(1, json!({"delay_milliseconds": 4000}))
+            .await;
+        let call = call(&stack, silent_wav(3000));
+        eventually("it is accepted", async || stack.s3.keys().await.len() == 2).await;
+
+        let status = stack.process.terminate().await;
+
+        assert!(status.success(), "{status}");
+        let answered = call.await.unwrap();
+        assert_eq!(answered.is_ok_and(|status| status == 200), complete);
+        let keys = stack.s3.keys().await;
+        let manifest = keys.iter().find(|key| key.contains("/manifests/")).unwrap();
+        let (manifest, _) = stack.s3.object(manifest).await;
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        assert_eq!(
+            manifest["state"],
+            if complete { "complete" } else { "stored" }
+        );
+        let has_text = keys.iter().any(|key| key.contains("/transcripts/"));
+        assert_eq!(has_text, complete);
+    }
+}
+
+/// Sends a recording, and goes on.
+fn call(stack: &Transcription, wav: Vec<u8>) -> JoinHandle<reqwest::Result<StatusCode>> {
+    let request = stack
+        .http
+        .post(format!("{}/transcribe", stack.url))
+        .bearer_auth(token("1"))
+        .multipart(Form::new().part("file", Part::bytes(wav).file_name("a.wav")));
+    tokio::spawn(async move { request.send().await.map(|answer| answer.status()) })
+}
+
+#[tokio::test]
+async fn what_the_end_cuts_off_leaves_nothing_at_google_and_no_open_upload() {
+    let mut stack = Transcription::start_with([("SHUTDOWN_GRACE_SECONDS", "1")]).await;
+    stack
+        .google
+        .fail_to_generate(1, json!({"delay_milliseconds": 30_000}))
+        .await;
+    let of_google = call(&stack, silent_wav(17 * MIB));
+    eventually("the engine is asked", async || {
+        stack.google.counts().await["generate_content_calls"] == 1
+    })
+    .await;
+    let whole = form(&silent_wav(20 * MIB), "");
+    let upload = stalled_upload(&stack, &whole).await;
+    eventually("an upload is open", async || {
+        stack.s3.open_uploads().await == 1
+    })
+    .await;
+
+    let status = stack.process.terminate().await;
+
+    assert!(status.success(), "{status}");
+    let answered = of_google.await.unwrap();
+    assert!(
+        answered.as_ref().map_or(true, |status| *status == 503),
+        "{answered:?}"
+    );
+    drop(upload);
+    assert_eq!(stack.google.counts().await["files_existing"], 0);
+    assert_eq!(stack.s3.open_uploads().await, 0);
+}
+
+/// Sends most of an upload, and then nothing more.
+async fn stalled_upload(stack: &Transcription, body: &[u8]) -> TcpStream {
+    let address = stack.url.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /transcribe HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\
+         Content-Type: multipart/form-data; boundary=frontier\r\n\r\n",
+        token("1"),
+        body.len() + 1000,
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(body).await.unwrap();
+    connection
+}
+
+#[tokio::test]
+async fn boto3_reads_back_bytes_type_and_manifest() {
+    let stack = Transcription::start().await;
+    let wav = librivox().swap_remove(0).wav;
+    let answer = stack.transcribe("1", "a.wav", wav.clone()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json["duration_seconds"], 7.1);
+
+    let read = python(
+        "import boto3, hashlib, json, sys\nfrom botocore.config import Config\n\
+         s3 = boto3.client('s3', endpoint_url=sys.argv[1], region_name='us-east-1', aws_access_key_id=sys.argv[2], aws_secret_access_key=sys.argv[3], config=Config(s3={'addressing_style': 'path'}))\n\
+         get = lambda key: s3.get_object(Bucket=sys.argv[4], Key=key)\n\
+         audio = get(sys.argv[5]); body = audio['Body'].read()\n\
+         manifest = json.loads(get(sys.argv[6])['Body'].read())\n\
+         print(json.dumps([len(body), hashlib.sha256(body).hexdigest(), audio['ContentType'], manifest['audio'], manifest['state']]))",
+        &[
+            &stack.s3.endpoint,
+            ACCESS_KEY,
+            SECRET_KEY,
+            BUCKET,
+            answer.json["audio_key"].as_str().unwrap(),
+            &format!("private/1/manifests/{}.json", answer.json["id"].as_str().unwrap()),
+        ],
+    )
+    .await;
+
+    let read: serde_json::Value = serde_json::from_str(&read).unwrap();
+    let hash = sha256_of(&wav);
+    assert_eq!(read[0], wav.len());
+    assert_eq!(read[1], hash);
+    assert_eq!(read[2], "audio/wav");
+    assert_eq!(read[3]["sha256"], hash);
+    assert_eq!(read[3]["size_bytes"], wav.len());
+    assert_eq!(read[4], "complete");
+}

@@ -1,0 +1,144 @@
+//! A proxy in front of the S3 server, which fails on demand.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+
+/// A running proxy.
+pub struct S3Proxy {
+    /// Its address, for `AWS_ENDPOINT_URL_S3`.
+    pub endpoint: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    upstream: String,
+    client: reqwest::Client,
+    rules: Mutex<Vec<Rule>>,
+    requests: Mutex<Vec<String>>,
+}
+
+#[derive(Clone)]
+struct Rule {
+    method: Method,
+    path_part: &'static str,
+    fault: Fault,
+}
+
+/// What goes wrong with a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// `503 SlowDown`, as S3 says it.
+    SlowDown,
+    /// The request arrives, and is answered late.
+    Late(Duration),
+    /// The answer breaks off in the middle of its body.
+    Cut,
+    /// The request is done, and its answer is lost on the way: `503`.
+    Lost,
+}
+
+impl S3Proxy {
+    /// Starts a proxy in front of this server.
+    pub async fn start(upstream: &str) -> Self {
+        let shared = Arc::new(Shared {
+            upstream: upstream.to_owned(),
+            client: crate::client::http(),
+            rules: Mutex::default(),
+            requests: Mutex::default(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new()
+            .fallback(forward)
+            .with_state(Arc::clone(&shared));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { endpoint, shared }
+    }
+
+    /// From now on requests with this method and this part in their path fail.
+    pub fn fail(&self, method: Method, path_part: &'static str, fault: Fault) {
+        self.shared.rules.lock().unwrap().push(Rule {
+            method,
+            path_part,
+            fault,
+        });
+    }
+
+    /// From now on nothing fails.
+    pub fn heal(&self) {
+        self.shared.rules.lock().unwrap().clear();
+    }
+
+    /// The requests so far, as method and path.
+    pub fn requests(&self) -> Vec<String> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+}
+
+async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.to_string();
+    let line = format!("{} {path}", parts.method);
+    shared.requests.lock().unwrap().push(line);
+    let rules = shared.rules.lock().unwrap().clone();
+    let rule = rules
+        .iter()
+        .find(|rule| rule.method == parts.method && path.contains(rule.path_part));
+    match rule.map(|rule| rule.fault) {
+        Some(Fault::SlowDown) => {
+            let body =
+                "<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>";
+            return (StatusCode::SERVICE_UNAVAILABLE, body).into_response();
+        }
+        Some(Fault::Late(pause)) => sleep(pause).await,
+        Some(Fault::Cut | Fault::Lost) | None => {}
+    }
+    // Signed with the host that the client asked for: the headers go on as they came.
+    let mut forwarded = shared
+        .client
+        .request(parts.method, format!("{}{path}", shared.upstream));
+    for (name, value) in &parts.headers {
+        if name != TRANSFER_ENCODING {
+            forwarded = forwarded.header(name, value);
+        }
+    }
+    debug_assert!(parts.headers.contains_key(HOST));
+    let stream = body.into_data_stream();
+    let Ok(answer) = forwarded
+        .body(reqwest::Body::wrap_stream(stream))
+        .send()
+        .await
+    else {
+        return StatusCode::BAD_GATEWAY.into_response();
+    };
+    if let Some(Fault::Lost) = rule.map(|rule| rule.fault) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    let mut response = Response::builder().status(answer.status());
+    for (name, value) in answer.headers() {
+        response = response.header(name, value);
+    }
+    if let Some(Fault::Cut) = rule.map(|rule| rule.fault) {
+        let length = answer.headers().get(CONTENT_LENGTH).cloned();
+        let half = answer.bytes().await.unwrap_or_default();
+        let half = half.slice(..half.len() / 2);
+        if let Some(length) = length {
+            response = response.header(CONTENT_LENGTH, length);
+        }
+        let pieces = [Ok(half), Err(std::io::Error::other("cut"))];
+        return response
+            .body(Body::from_stream(futures_util::stream::iter(pieces)))
+            .unwrap();
+    }
+    let body = Body::from_stream(answer.bytes_stream());
+    response.body(body).unwrap()
+}

@@ -1,0 +1,255 @@
+//! A transcription service that asks Gemini's stand-in, on an S3 server whose faults can be chosen.
+
+use std::fs;
+use std::process::Command;
+
+use jsonwebtoken::{EncodingKey, Header};
+use reqwest::Client;
+use reqwest::multipart::{Form, Part};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use crate::client::{Answer, http};
+use crate::files::binary;
+use crate::process::{Process, free_port, wait_until_answered};
+use crate::s3_proxy::S3Proxy;
+use crate::seaweedfs::SeaweedFs;
+use crate::stack::{Environment, SIGNING_KEY, transcription_environment};
+
+/// The key that the stand-in takes.
+pub const GEMINI_KEY: &str = "a-key-of-the-lab-for-gemini";
+
+/// A running service.
+pub struct Transcription {
+    /// The running program.
+    pub process: Process,
+    /// Its address.
+    pub url: String,
+    /// Its settings.
+    pub environment: Environment,
+    /// What it stores in.
+    pub s3: SeaweedFs,
+    /// What is in front of that.
+    pub proxy: S3Proxy,
+    /// What it asks.
+    pub google: Google,
+    /// A client, which keeps its connections.
+    pub http: Client,
+    folder: TempDir,
+}
+
+/// The stand-in for Google.
+pub struct Google {
+    /// Its address.
+    pub url: String,
+    http: Client,
+}
+
+impl Transcription {
+    /// Starts a service.
+    pub async fn start() -> Self {
+        Self::start_with([]).await
+    }
+
+    /// Starts a service with further settings.
+    pub async fn start_with<const N: usize>(settings: [(&'static str, &str); N]) -> Self {
+        let s3 = SeaweedFs::start().await;
+        let proxy = S3Proxy::start(&s3.endpoint).await;
+        let google = Google::start().await;
+        let mut environment = transcription_environment(&s3);
+        environment.remove("WHISPER_MODEL");
+        let of_test = settings.map(|(name, value)| (name, value.to_owned()));
+        environment.extend([
+            ("AWS_ENDPOINT_URL_S3", proxy.endpoint.clone()),
+            ("GEMINI_API_KEY", GEMINI_KEY.to_owned()),
+            ("GEMINI_BASE_URL", google.url.clone()),
+            ("LISTEN_ADDR", format!("127.0.0.1:{}", free_port())),
+        ]);
+        environment.extend(of_test);
+        let url = format!("http://{}", environment["LISTEN_ADDR"]);
+        let folder = TempDir::new().unwrap();
+        let mut command = command(&environment, &folder, &["serve"]);
+        let mut process = Process::start(&mut command, folder.path().join("log"));
+        wait_until_answered(&url, &mut process).await;
+        Self {
+            process,
+            url,
+            environment,
+            s3,
+            proxy,
+            google,
+            http: http(),
+            folder,
+        }
+    }
+
+    /// Starts a second service with the settings of `other` but for one; the program and its address.
+    pub async fn start_on(
+        other: &Self,
+        name: &'static str,
+        value: &str,
+    ) -> (Process, String, TempDir) {
+        let mut environment = other.environment.clone();
+        let address = format!("127.0.0.1:{}", free_port());
+        environment.insert("LISTEN_ADDR", address.clone());
+        environment.insert(name, value.to_owned());
+        let folder = TempDir::new().unwrap();
+        let mut process = Process::start(
+            &mut command(&environment, &folder, &["serve"]),
+            folder.path().join("log"),
+        );
+        let url = format!("http://{address}");
+        wait_until_answered(&url, &mut process).await;
+        (process, url, folder)
+    }
+
+    /// The program with other arguments and the same settings.
+    pub fn command(&self, args: &[&str]) -> Command {
+        command(&self.environment, &self.folder, args)
+    }
+
+    /// Sends a file as the user with this id.
+    pub async fn transcribe(&self, user_id: &str, name: &str, bytes: impl Into<Vec<u8>>) -> Answer {
+        let part = Part::bytes(bytes.into()).file_name(name.to_owned());
+        self.send(user_id, Form::new().part("file", part)).await
+    }
+
+    /// Sends a form as the user with this id.
+    pub async fn send(&self, user_id: &str, form: Form) -> Answer {
+        let request = self
+            .http
+            .post(format!("{}/transcribe", self.url))
+            .bearer_auth(token(user_id))
+            .multipart(form);
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// Asks for a transcription as the user with this id.
+    pub async fn ask(&self, user_id: &str, id: &str) -> Answer {
+        let request = self
+            .http
+            .get(format!("{}/transcriptions/{id}", self.url))
+            .bearer_auth(token(user_id));
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// The manifest of a transcription of the user with this id.
+    pub async fn manifest(&self, user_id: &str, id: &Value) -> Value {
+        let id = id.as_str().unwrap();
+        let key = format!("private/{user_id}/manifests/{id}.json");
+        serde_json::from_slice(&self.s3.object(&key).await.0).unwrap()
+    }
+
+    /// The metrics.
+    pub async fn metrics(&self) -> String {
+        let request = self.http.get(format!("{}/metrics", self.url));
+        Answer::of(request.send().await.unwrap()).await.text
+    }
+
+    /// The value of a metric that is a whole number.
+    pub async fn count(&self, name: &str) -> i64 {
+        let text = self.metrics().await;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in:\n{text}"))
+            .parse()
+            .unwrap()
+    }
+
+    /// The most memory that the program had in use since [`forget_peak`](Self::forget_peak), in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// The memory that the program has in use, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// Lets the peak begin anew (proc(5): `clear_refs`).
+    pub fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").unwrap();
+    }
+
+    fn status(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let number = line.unwrap().trim().trim_end_matches(" kB");
+        number.parse().unwrap()
+    }
+}
+
+impl Google {
+    /// Starts the stand-in on a free port.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { gemini_stand_in::serve(listener, GEMINI_KEY).await });
+        Self { url, http: http() }
+    }
+
+    /// Queues faults, each for the next request that it fits.
+    pub async fn fail(&self, faults: Value) {
+        let request = self.http.post(format!("{}/_stand-in/faults", self.url));
+        let status = request.json(&faults).send().await.unwrap().status();
+        assert!(status.is_success(), "{faults}: {status}");
+    }
+
+    /// Queues a fault for the next requests to transcribe.
+    pub async fn fail_to_generate(&self, times: u32, fault: Value) {
+        self.fail(json!([{"on": "generate", "times": times, "fault": fault}]))
+            .await;
+    }
+
+    /// Forgets faults and counts.
+    pub async fn reset(&self) {
+        for path in ["faults", "counts"] {
+            let url = format!("{}/_stand-in/{path}", self.url);
+            self.http.delete(url).send().await.unwrap();
+        }
+    }
+
+    /// What the stand-in has counted.
+    pub async fn counts(&self) -> Value {
+        let request = self.http.get(format!("{}/_stand-in/counts", self.url));
+        request.send().await.unwrap().json().await.unwrap()
+    }
+}
+
+/// A token of the user with this id, as the old backend made them.
+pub fn token(user_id: &str) -> String {
+    let claims = json!({"sub": user_id, "username": "ada", "exp": 4_102_444_800_u64});
+    let key = EncodingKey::from_secret(SIGNING_KEY.as_bytes());
+    jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
+}
+
+/// A WAV file of silence with this many bytes in all.
+pub fn silent_wav(size_bytes: usize) -> Vec<u8> {
+    let mut wav = wav_header(size_bytes);
+    wav.resize(size_bytes, 0);
+    wav
+}
+
+/// The head of a WAV file with this many bytes in all: 16 kHz, one channel, 16 bit.
+pub fn wav_header(size_bytes: usize) -> Vec<u8> {
+    const HEAD_BYTES: usize = 44;
+    let number = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
+    let mut head = b"RIFF".to_vec();
+    head.extend(number(size_bytes - 8));
+    head.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data");
+    head.extend(number(size_bytes - HEAD_BYTES));
+    assert_eq!(head.len(), HEAD_BYTES);
+    head
+}
+
+fn command(environment: &Environment, folder: &TempDir, args: &[&str]) -> Command {
+    let mut command = Command::new(binary("transcription-service"));
+    command
+        .env_clear()
+        .envs(environment)
+        .current_dir(folder.path())
+        .args(args);
+    command
+}

@@ -228,6 +228,18 @@ async fn fields_may_follow_the_file_and_a_wrong_one_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn who_sends_everything_before_reading_still_reads_the_refusal() {
+    let stack = Transcription::start().await;
+    // Python's http.client and others do not look at the answer until they have sent all. No socket's buffer holds this.
+    let twice = form(&silent_wav(40 * MIB), "\r\n");
+    let body = [&twice[..], &twice, b"--frontier--\r\n"].concat();
+    let answer = raw(&stack, body.len(), &body, true).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("two_files"), "{answer}");
+    assert_nothing_left(&stack).await;
+}
+
+#[tokio::test]
 async fn an_upload_of_200_mib_takes_no_memory_to_speak_of() {
     const SIZE: usize = 200 * MIB;
     let stack = Transcription::start_with([("MAX_UPLOAD_BYTES", "209715200")]).await;

@@ -112,6 +112,9 @@ pub struct EngineSettings {
     /// The directory of a Whisper model in CTranslate2's format, for example /models/base.
     #[arg(long, env = "WHISPER_MODEL")]
     pub whisper_model: Option<PathBuf>,
+    /// How many recordings Whisper transcribes at once. They share the cores, so that more are rarely faster.
+    #[arg(long, env = "WHISPER_WORKERS", default_value = "1", value_parser = workers)]
+    pub whisper_workers: NonZeroUsize,
     /// The largest recording that is taken, in bytes.
     #[arg(long, env = "MAX_UPLOAD_BYTES", default_value = "209715200")]
     pub max_upload_bytes: NonZeroU64,
@@ -124,6 +127,20 @@ pub struct EngineSettings {
     /// How many of them may be one user's.
     #[arg(long, env = "MAX_CONCURRENT_PER_USER", default_value = "4")]
     pub max_concurrent_per_user: NonZeroUsize,
+}
+
+/// Each takes memory for itself.
+const MAX_WORKERS: usize = 64;
+
+fn workers(number: &str) -> Result<NonZeroUsize, String> {
+    let workers = number.parse::<NonZeroUsize>();
+    let workers = workers.map_err(|error| error.to_string());
+    workers
+        .and_then(|workers| match workers.get() {
+            ..=MAX_WORKERS => Ok(workers),
+            _ => Err(format!("more than {MAX_WORKERS}")),
+        })
+        .map_err(|error| format!("{error}; for example WHISPER_WORKERS=1"))
 }
 
 fn places(number: &str) -> Result<NonZeroUsize, String> {

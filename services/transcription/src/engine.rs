@@ -142,7 +142,8 @@ impl Engine {
         let directory = settings.whisper_model.as_deref().ok_or_else(|| {
             anyhow::anyhow!("WHISPER_MODEL: needed by the engine whisper and not set; for example WHISPER_MODEL=/models/base (or set GEMINI_API_KEY for the engine gemini)")
         })?;
-        let whisper = whisper::Whisper::load(directory, metrics.clone()).await?;
+        let whisper =
+            whisper::Whisper::load(directory, settings.whisper_workers, metrics.clone()).await?;
         Ok(Self::Whisper(whisper))
     }
 

@@ -4,14 +4,15 @@ use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,7 +21,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tower::ServiceExt;
 use tracing::debug;
 
@@ -31,6 +32,12 @@ const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const IDLE_LIMIT: Duration = Duration::from_mins(1);
 /// A client that takes no byte of its answer for so long is gone.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
+
+/// A client that was answered before it had sent its whole body may go on sending for so long: closing at once would throw the
+/// answer away that it has not read yet (RFC 9112, section 9.6).
+const LINGER_LIMIT: Duration = Duration::from_secs(30);
+/// What is thrown away at a time of what such a client still sends.
+const LINGER_BYTES: usize = 16 * 1024;
 
 /// Bytes of a connection that wait to be read or written: thousands of connections must fit into a small container.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
@@ -50,6 +57,7 @@ pub fn attend(
     let io = TokioIo::new(Watched {
         stream,
         activity: Arc::clone(&activity),
+        linger: None,
     });
     let of_service = Arc::clone(&activity);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -57,8 +65,16 @@ pub fn attend(
         let idle_after = IdleAfter(Arc::clone(&of_service));
         request.extensions_mut().insert(Peer(peer));
         let router = router.clone();
+        let activity = Arc::clone(&of_service);
+        let request = request.map(|body| {
+            Body::new(Sent {
+                body,
+                ended: false,
+                activity,
+            })
+        });
         async move {
-            let response = router.oneshot(request.map(Body::new)).await?;
+            let response = router.oneshot(request).await?;
             Ok::<_, Infallible>(response.map(|body| Answer {
                 body,
                 _idle_after: idle_after,
@@ -94,6 +110,8 @@ enum Phase {
 struct Activity {
     state: Mutex<State>,
     changed: Notify,
+    /// A request's body was not read to its end.
+    left_unread: AtomicBool,
 }
 
 struct State {
@@ -112,6 +130,7 @@ impl Activity {
                 blocked_since: None,
             }),
             changed: Notify::new(),
+            left_unread: AtomicBool::new(false),
         }
     }
 
@@ -179,6 +198,43 @@ impl Drop for IdleAfter {
     }
 }
 
+/// The body of a request. Tells when it was not read to its end.
+struct Sent {
+    body: Incoming,
+    ended: bool,
+    activity: Arc<Activity>,
+}
+
+impl http_body::Body for Sent {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        self.ended = !matches!(frame, Some(Ok(_)));
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        if !self.ended && !self.body.is_end_stream() {
+            self.activity.left_unread.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The body of an answer.
 struct Answer {
     body: Body,
@@ -209,6 +265,8 @@ impl http_body::Body for Answer {
 struct Watched {
     stream: TcpStream,
     activity: Arc<Activity>,
+    /// When to stop reading what nobody wants any more.
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watched {
@@ -261,6 +319,27 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let Self {
+            stream,
+            activity,
+            linger,
+        } = &mut *self;
+        if linger.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+            if !activity.left_unread.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let linger = linger.get_or_insert_with(|| Box::pin(sleep(LINGER_LIMIT)));
+        while linger.as_mut().poll(context).is_pending() {
+            let mut bytes = [0; LINGER_BYTES];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer));
+            // The client has closed its side, by intention or not.
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }

@@ -114,10 +114,18 @@ impl Gemini {
             http.request.resend_count = Empty,
             error.r#type = Empty,
         );
+        let start = Instant::now();
+        let duration = asked.duration;
         let result = self.transcribe_in(asked).instrument(span.clone()).await;
-        if let Err(error) = &result {
-            span.record("otel.status_code", "ERROR");
-            span.record("error.type", error.code());
+        match &result {
+            Ok(_) => {
+                let seconds = duration.unwrap_or_default().as_secs_f64();
+                self.metrics.realtime_factor(start.elapsed(), seconds);
+            }
+            Err(error) => {
+                span.record("otel.status_code", "ERROR");
+                span.record("error.type", error.code());
+            }
         }
         result
     }

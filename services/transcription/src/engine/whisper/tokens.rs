@@ -1,18 +1,19 @@
 //! Tokens: the words between the model and the text.
 
+use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tokenizers::Tokenizer;
 
-use crate::engine::Prompt;
-
 /// Tokens of a prompt that the model has room for: half of its text context, less one (OpenAI's `decoding.py`).
-const MAX_PROMPT_TOKENS: usize = 223;
+pub const MAX_PROMPT_TOKENS: usize = 223;
 
 const START: &str = "<|startoftranscript|>";
 const START_OF_PREVIOUS: &str = "<|startofprev|>";
 const TRANSCRIBE: &str = "<|transcribe|>";
+const NO_TIMESTAMPS: &str = "<|notimestamps|>";
+const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// A model's tokens.
 pub struct Tokens {
@@ -23,10 +24,11 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Reads `tokenizer.json`.
-    pub fn load(file: &Path) -> anyhow::Result<Self> {
+    /// Reads `tokenizer.json`, and compares it with the model's own list of tokens, the file `vocabulary`.
+    pub fn load(directory: &Path, vocabulary: &str) -> anyhow::Result<Self> {
+        let file = directory.join("tokenizer.json");
         let shown = file.display();
-        let tokenizer = Tokenizer::from_file(file)
+        let tokenizer = Tokenizer::from_file(&file)
             .map_err(|error| anyhow::anyhow!("WHISPER_MODEL: {shown} cannot be read: {error}"))?;
         let id = |token: &str| {
             tokenizer.token_to_id(token).with_context(|| {
@@ -35,14 +37,26 @@ impl Tokens {
         };
         let start = id(START)?;
         // The timestamps follow this one; English-only tokenizers do not list them.
-        let first_timestamp = id("<|notimestamps|>")? + 1;
+        let no_timestamps = id(NO_TIMESTAMPS)?;
+        let end_of_text = id(END_OF_TEXT)?;
+        let in_model = read_vocabulary(&directory.join(vocabulary))?;
+        for (token, id) in [
+            (START, start),
+            (NO_TIMESTAMPS, no_timestamps),
+            (END_OF_TEXT, end_of_text),
+        ] {
+            ensure!(
+                in_model.get(id as usize).is_some_and(|name| name == token),
+                "WHISPER_MODEL: {shown} belongs to another model than {vocabulary} beside it: {token} is not token {id} there"
+            );
+        }
         // The multilingual vocabulary has one more text token than GPT-2's 50 256, on which English-only models stand.
         let multilingual = start > 50_257;
         Ok(Self {
-            end_of_text: id("<|endoftext|>")?,
-            first_timestamp,
-            multilingual,
             tokenizer,
+            end_of_text,
+            first_timestamp: no_timestamps + 1,
+            multilingual,
         })
     }
 
@@ -66,27 +80,31 @@ impl Tokens {
         self.first_timestamp as usize
     }
 
-    /// What the model continues: the words that help, then what it is to do. An English-only model is told only to
-    /// start; it never saw a language or a task in training and hears worse with one.
-    pub fn prompt(&self, language: &str, words: Option<&Prompt>) -> anyhow::Result<Vec<String>> {
-        let mut prompt = Vec::new();
-        if let Some(words) = words {
-            let words = format!(" {}", words.as_str());
-            let encoded = self
-                .tokenizer
-                .encode(words, false)
-                .map_err(|error| anyhow::anyhow!("turning the prompt into tokens: {error}"))?;
-            let tokens = encoded.get_tokens();
-            let last = tokens.len().saturating_sub(MAX_PROMPT_TOKENS);
+    /// The tokens of words that come before what the model hears. Of too many, the last are kept.
+    pub fn encode(&self, words: &str) -> anyhow::Result<Vec<String>> {
+        let encoded = self
+            .tokenizer
+            .encode(format!(" {}", words.trim()), false)
+            .map_err(|error| anyhow::anyhow!("turning the prompt into tokens: {error}"))?;
+        Ok(last(encoded.get_tokens(), MAX_PROMPT_TOKENS).to_vec())
+    }
+
+    /// What the model continues: the client's words and the text before, as far as there is room, then what it is to do. An
+    /// English-only model is told only to start; it never saw a language or a task in training and hears worse with one.
+    pub fn prompt(&self, hint: &[String], previous: &[String], language: &str) -> Vec<String> {
+        let previous = last(previous, MAX_PROMPT_TOKENS.saturating_sub(hint.len()));
+        let mut prompt = Vec::with_capacity(hint.len() + previous.len() + 4);
+        if !hint.is_empty() || !previous.is_empty() {
             prompt.push(START_OF_PREVIOUS.to_owned());
-            prompt.extend_from_slice(&tokens[last..]);
+            prompt.extend_from_slice(hint);
+            prompt.extend_from_slice(previous);
         }
         prompt.push(START.to_owned());
         if self.multilingual {
             prompt.push(language_token(language));
             prompt.push(TRANSCRIBE.to_owned());
         }
-        Ok(prompt)
+        prompt
     }
 
     /// The text of a segment, without timestamps and other special tokens.
@@ -104,4 +122,21 @@ impl Tokens {
 
 fn language_token(language: &str) -> String {
     format!("<|{language}|>")
+}
+
+fn last<T>(tokens: &[T], most: usize) -> &[T] {
+    &tokens[tokens.len().saturating_sub(most)..]
+}
+
+/// The tokens of the model in their order: a list in JSON, or one a line.
+fn read_vocabulary(file: &Path) -> anyhow::Result<Vec<String>> {
+    let unreadable = || format!("WHISPER_MODEL: {} cannot be read", file.display());
+    let text = fs::read_to_string(file).with_context(unreadable)?;
+    if file
+        .extension()
+        .is_some_and(|extension| extension == "json")
+    {
+        return serde_json::from_str(&text).with_context(unreadable);
+    }
+    Ok(text.lines().map(str::to_owned).collect())
 }

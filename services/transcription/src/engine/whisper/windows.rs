@@ -1,24 +1,19 @@
 //! From the tokens of one window to its segments and to where the next window begins.
 
-use super::TIMESTAMP_SAMPLES;
+use std::ops::Range;
 
-/// What was heard in a window.
+use crate::audio::decode::SAMPLE_RATE;
+
+/// Samples between two timestamps of the model: 20 ms.
+const TIMESTAMP_SAMPLES: usize = SAMPLE_RATE as usize / 50;
+
+/// The segments of a window, and where the next one begins.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Heard {
-    /// The tokens of each segment, with its timestamps.
-    pub segments: Vec<Vec<usize>>,
+pub struct Followed {
+    /// Where each segment's tokens are, its timestamps included.
+    pub segments: Vec<Range<usize>>,
     /// Samples from the start of this window to that of the next.
     pub next_window: usize,
-}
-
-impl Heard {
-    /// Nothing: the next window begins where this one ends.
-    pub fn nothing(window_samples: usize) -> Self {
-        Self {
-            segments: Vec::new(),
-            next_window: window_samples,
-        }
-    }
 }
 
 /// Follows the predicted timestamps as OpenAI's `transcribe.py` does.
@@ -26,7 +21,7 @@ impl Heard {
 /// Two timestamps in a row end one segment and begin the next. Text after the last such pair was cut off by the
 /// window's end, so the next window begins there and hears it whole; unless the window ends with a single timestamp,
 /// which says that nothing follows.
-pub fn follow(tokens: &[usize], first_timestamp: usize, window_samples: usize) -> Heard {
+pub fn follow(tokens: &[usize], first_timestamp: usize, window_samples: usize) -> Followed {
     let is_timestamp = |token: usize| token >= first_timestamp;
     let pairs = (1..tokens.len())
         .filter(|&i| is_timestamp(tokens[i - 1]) && is_timestamp(tokens[i]))
@@ -36,20 +31,20 @@ pub fn follow(tokens: &[usize], first_timestamp: usize, window_samples: usize) -
         _ => false,
     };
     let Some(&last_pair) = pairs.last() else {
-        return Heard {
-            segments: vec![tokens.to_vec()],
+        return Followed {
+            segments: Vec::from([0..tokens.len()]),
             next_window: window_samples,
         };
     };
     let mut segments = Vec::new();
     let mut start = 0;
     for end in pairs {
-        segments.push(tokens[start..end].to_vec());
+        segments.push(start..end);
         start = end;
     }
     if ends_complete {
-        segments.push(tokens[start..].to_vec());
-        return Heard {
+        segments.push(start..tokens.len());
+        return Followed {
             segments,
             next_window: window_samples,
         };
@@ -60,7 +55,7 @@ pub fn follow(tokens: &[usize], first_timestamp: usize, window_samples: usize) -
         0 => window_samples,
         samples => samples.min(window_samples),
     };
-    Heard {
+    Followed {
         segments,
         next_window,
     }
@@ -80,11 +75,11 @@ mod tests {
 
         let heard = follow(&tokens, T, WINDOW);
 
-        let segments = vec![vec![T, 1, 2, T + 100], vec![T + 100, 3, T + 250]];
+        let segments = vec![0..4, 4..7];
         let next_window = 5 * 16_000;
         assert_eq!(
             heard,
-            Heard {
+            Followed {
                 segments,
                 next_window
             }
@@ -97,10 +92,7 @@ mod tests {
 
         let heard = follow(&tokens, T, WINDOW);
 
-        assert_eq!(
-            heard.segments,
-            [vec![T, 1, T + 100], vec![T + 100, 2, T + 250]]
-        );
+        assert_eq!(heard.segments, [0..3, 3..6]);
         assert_eq!(heard.next_window, WINDOW);
     }
 
@@ -108,7 +100,7 @@ mod tests {
     fn text_without_pairs_is_one_segment() {
         for tokens in [&[T, 1, 2, T + 100][..], &[T, 1, 2], &[1], &[]] {
             let heard = follow(tokens, T, WINDOW);
-            assert_eq!(heard.segments, [tokens]);
+            assert_eq!(heard.segments, Vec::from([0..tokens.len()]));
             assert_eq!(heard.next_window, WINDOW);
         }
     }

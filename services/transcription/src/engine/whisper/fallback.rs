@@ -1,0 +1,168 @@
+//! Asking again when the model is unsure of a window or repeats itself (`decode_with_fallback` in OpenAI's `transcribe.py`).
+
+use std::io::Write;
+
+use anyhow::Context;
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use tracing::debug;
+
+use super::listen::{Failure, Stop};
+use super::model::{Encoded, Generated, Model};
+
+/// Temperatures in the order in which they are tried.
+const TEMPERATURES: [f32; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
+/// A text that can be made so much smaller repeats itself.
+const MAX_COMPRESSION_RATIO: f64 = 2.4;
+/// A text of which the model is less sure than this is asked for again.
+pub const LEAST_LOG_PROBABILITY: f32 = -1.0;
+/// With so much probability nothing is said, if the model is unsure of its text besides.
+pub const NO_SPEECH_PROBABILITY: f32 = 0.6;
+
+/// What was made of a window, and how.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// What the model said.
+    pub generated: Generated,
+    /// The temperature that it said it at.
+    pub temperature: f32,
+    compression_ratio: f64,
+}
+
+impl Attempt {
+    /// Whether nothing is said in the window.
+    pub fn is_silence(&self) -> bool {
+        self.generated.no_speech_probability > NO_SPEECH_PROBABILITY
+            && self.generated.log_probability <= LEAST_LOG_PROBABILITY
+    }
+
+    fn repeats_itself(&self) -> bool {
+        self.compression_ratio > MAX_COMPRESSION_RATIO
+    }
+
+    fn is_good(&self) -> bool {
+        self.is_silence()
+            || !self.repeats_itself() && self.generated.log_probability >= LEAST_LOG_PROBABILITY
+    }
+}
+
+/// Asks until what the model says is good, at most once for each temperature.
+pub fn hear(
+    model: &Model,
+    window: &Encoded,
+    prompt: &[String],
+    stop: &Stop,
+) -> Result<Attempt, Failure> {
+    let mut attempts = Vec::new();
+    for temperature in TEMPERATURES {
+        stop.check()?;
+        let generated = model.generate(window, prompt.to_vec(), temperature)?;
+        let text = model.tokens.decode(&generated.ids)?;
+        let attempt = Attempt {
+            generated,
+            temperature,
+            compression_ratio: compression_ratio(text.trim()),
+        };
+        debug!(
+            temperature,
+            log_probability = attempt.generated.log_probability,
+            no_speech_probability = attempt.generated.no_speech_probability,
+            compression_ratio = attempt.compression_ratio,
+            "a window was heard"
+        );
+        if attempt.is_good() {
+            return Ok(attempt);
+        }
+        attempts.push(attempt);
+    }
+    Ok(best_of(attempts).context("there is always an attempt")?)
+}
+
+/// The one that the model is surest of, those that repeat themselves only if all do. What comes after it is heard without this
+/// text before it, as after the last attempt.
+fn best_of(attempts: Vec<Attempt>) -> Option<Attempt> {
+    let temperature = attempts.last()?.temperature;
+    let any_is_fresh = attempts.iter().any(|attempt| !attempt.repeats_itself());
+    let best = attempts
+        .into_iter()
+        .filter(|attempt| !any_is_fresh || !attempt.repeats_itself())
+        .max_by(|a, b| {
+            a.generated
+                .log_probability
+                .total_cmp(&b.generated.log_probability)
+        })?;
+    Some(Attempt {
+        temperature,
+        ..best
+    })
+}
+
+/// How many times smaller zlib makes a text.
+fn compression_ratio(text: &str) -> f64 {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    // Writing to memory cannot fail.
+    let compressed = encoder
+        .write_all(text.as_bytes())
+        .and_then(|()| encoder.finish())
+        .unwrap_or_default();
+    #[expect(clippy::cast_precision_loss, reason = "a few kilobytes")]
+    let ratio = text.len() as f64 / compressed.len().max(1) as f64;
+    ratio
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(temperature: f32, log_probability: f32, compression_ratio: f64) -> Attempt {
+        Attempt {
+            generated: Generated {
+                ids: Vec::new(),
+                tokens: Vec::new(),
+                log_probability,
+                no_speech_probability: 0.1,
+            },
+            temperature,
+            compression_ratio,
+        }
+    }
+
+    #[test]
+    fn a_text_is_good_if_the_model_is_sure_and_does_not_repeat_itself() {
+        assert!(attempt(0.0, -0.3, 1.5).is_good());
+        assert!(!attempt(0.0, -1.1, 1.5).is_good());
+        assert!(!attempt(0.0, -0.3, 2.5).is_good());
+        let mut silence = attempt(0.0, -1.1, 1.5);
+        silence.generated.no_speech_probability = 0.7;
+        assert!(silence.is_silence());
+        assert!(silence.is_good());
+        silence.generated.log_probability = -0.3;
+        assert!(!silence.is_silence());
+    }
+
+    #[test]
+    fn of_bad_texts_the_surest_that_does_not_repeat_itself_is_taken() {
+        let best = best_of(vec![
+            attempt(0.0, -0.2, 9.0),
+            attempt(0.2, -1.4, 1.2),
+            attempt(0.4, -1.2, 1.3),
+            attempt(0.6, -1.3, 1.3),
+        ]);
+        let best = best.unwrap();
+        assert_eq!(best.generated.log_probability.to_string(), "-1.2");
+        // Too hot to go on from.
+        assert_eq!(best.temperature.to_string(), "0.6");
+
+        let best = best_of(vec![attempt(0.0, -1.2, 9.0), attempt(0.2, -0.4, 3.0)]).unwrap();
+        assert_eq!(best.generated.log_probability.to_string(), "-0.4");
+    }
+
+    #[test]
+    fn repetition_is_told_by_the_size_of_the_compressed_text() {
+        // Python: len(text.encode()) / len(zlib.compress(text.encode()))
+        let plain = "had he married a more amiable woman he might have been made still more respectable than he was";
+        assert!((compression_ratio(plain) - 1.36).abs() < 0.1);
+        assert!(compression_ratio(&"thank you ".repeat(40)) > 15.0);
+        assert!(compression_ratio("") < 0.1);
+    }
+}

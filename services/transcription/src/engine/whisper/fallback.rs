@@ -15,9 +15,12 @@ const TEMPERATURES: [f32; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
 /// A text that can be made so much smaller repeats itself.
 const MAX_COMPRESSION_RATIO: f64 = 2.4;
 /// A text of which the model is less sure than this is asked for again.
-pub const LEAST_LOG_PROBABILITY: f32 = -1.0;
-/// With so much probability nothing is said, if the model is unsure of its text besides.
-pub const NO_SPEECH_PROBABILITY: f32 = 0.6;
+const LEAST_LOG_PROBABILITY: f32 = -1.0;
+/// With so much probability nothing is said, if there is another sign of it.
+const NO_SPEECH_PROBABILITY: f32 = 0.6;
+/// With so much, the model must be surer of its text than else. Loud noise has 0.94 and more, speech 0.1 and less.
+const HIGH_NO_SPEECH_PROBABILITY: f32 = 0.9;
+const SURE_LOG_PROBABILITY: f32 = -0.7;
 
 /// What was made of a window, and how.
 #[derive(Clone, Debug)]
@@ -27,13 +30,29 @@ pub struct Attempt {
     /// The temperature that it said it at.
     pub temperature: f32,
     compression_ratio: f64,
+    voiced: bool,
 }
 
 impl Attempt {
     /// Whether nothing is said in the window.
+    ///
+    /// The reference wants the model to think so and to be unsure of its text. Noise and tones make the model think so and write
+    /// something that it is quite sure of, the same few syllables over and over as a rule, so there are more signs here.
     pub fn is_silence(&self) -> bool {
-        self.generated.no_speech_probability > NO_SPEECH_PROBABILITY
-            && self.generated.log_probability <= LEAST_LOG_PROBABILITY
+        let Generated {
+            no_speech_probability,
+            log_probability,
+            ..
+        } = self.generated;
+        if no_speech_probability <= NO_SPEECH_PROBABILITY {
+            return false;
+        }
+        let least = if no_speech_probability > HIGH_NO_SPEECH_PROBABILITY {
+            SURE_LOG_PROBABILITY
+        } else {
+            LEAST_LOG_PROBABILITY
+        };
+        !self.voiced || self.repeats_itself() || log_probability <= least
     }
 
     fn repeats_itself(&self) -> bool {
@@ -46,10 +65,11 @@ impl Attempt {
     }
 }
 
-/// Asks until what the model says is good, at most once for each temperature.
+/// Asks until what the model says is good, at most once for each temperature. `voiced` tells whether there is a voice at all.
 pub fn hear(
     model: &Model,
     window: &Encoded,
+    voiced: bool,
     prompt: &[String],
     stop: &Stop,
 ) -> Result<Attempt, Failure> {
@@ -62,12 +82,14 @@ pub fn hear(
             generated,
             temperature,
             compression_ratio: compression_ratio(text.trim()),
+            voiced,
         };
         debug!(
             temperature,
             log_probability = attempt.generated.log_probability,
             no_speech_probability = attempt.generated.no_speech_probability,
             compression_ratio = attempt.compression_ratio,
+            voiced,
             "a window was heard"
         );
         if attempt.is_good() {
@@ -124,6 +146,7 @@ mod tests {
             },
             temperature,
             compression_ratio,
+            voiced: true,
         }
     }
 
@@ -132,12 +155,26 @@ mod tests {
         assert!(attempt(0.0, -0.3, 1.5).is_good());
         assert!(!attempt(0.0, -1.1, 1.5).is_good());
         assert!(!attempt(0.0, -0.3, 2.5).is_good());
-        let mut silence = attempt(0.0, -1.1, 1.5);
-        silence.generated.no_speech_probability = 0.7;
-        assert!(silence.is_silence());
-        assert!(silence.is_good());
-        silence.generated.log_probability = -0.3;
-        assert!(!silence.is_silence());
+    }
+
+    #[test]
+    fn nothing_is_said_if_the_model_thinks_so_and_something_else_says_so_too() {
+        let with = |no_speech_probability, log_probability, compression_ratio, voiced| {
+            let mut attempt = attempt(0.0, log_probability, compression_ratio);
+            attempt.generated.no_speech_probability = no_speech_probability;
+            attempt.voiced = voiced;
+            assert!(!attempt.is_silence() || attempt.is_good());
+            attempt.is_silence()
+        };
+        assert!(with(0.7, -1.1, 1.5, true));
+        assert!(!with(0.7, -0.8, 1.5, true));
+        assert!(with(0.95, -0.8, 1.5, true));
+        assert!(!with(0.95, -0.3, 1.5, true));
+        assert!(with(0.95, -0.1, 8.0, true));
+        assert!(with(0.7, -0.3, 1.5, false));
+        for voiced in [true, false] {
+            assert!(!with(0.5, -2.0, 8.0, voiced));
+        }
     }
 
     #[test]

@@ -18,6 +18,11 @@ use crate::engine::Options;
 /// What was said at a higher temperature is too uncertain to go on from.
 const RESET_TEMPERATURE: f32 = 0.5;
 
+/// A second.
+const SHORT_SAMPLES: usize = SAMPLE_RATE as usize;
+/// 66 dB below full scale, 16 steps of 16-bit numbers.
+const FAINT: f32 = 0.0005;
+
 /// What was heard in a recording.
 pub struct Heard {
     /// The text; empty if nothing was said.
@@ -90,26 +95,26 @@ pub fn listen(
         text: String::new(),
     };
     let mut window = Vec::with_capacity(WINDOW_SAMPLES);
-    let mut voice = Voice::default();
+    samples.fill(&mut window, WINDOW_SAMPLES)?;
+    let mut voice = Voice::begin(&window);
+    voice.hear(&window);
     let mut heard_samples = 0_u64;
-    loop {
+    while !window.is_empty() {
         stop.check()?;
-        let before = window.len();
-        samples.fill(&mut window, WINDOW_SAMPLES)?;
-        voice.hear(&window[before..]);
-        if window.is_empty() {
-            break;
-        }
         let in_window = window.len().min(WINDOW_SAMPLES);
-        let next = if voice.is_in(in_window) {
-            listener.hear(&window[..in_window], stop)?
-        } else {
+        let voiced = voice.is_in(in_window);
+        let next = if !voiced && is_nothing(&window[..in_window]) {
             in_window
+        } else {
+            listener.hear(&window[..in_window], voiced, stop)?
         };
         let next = next.clamp(1, in_window);
         window.drain(..next);
         voice.forget(next);
         heard_samples += next as u64;
+        let before = window.len();
+        samples.fill(&mut window, WINDOW_SAMPLES)?;
+        voice.hear(&window[before..]);
     }
     #[expect(clippy::cast_precision_loss, reason = "2^52 samples are 9,000 years")]
     let seconds = heard_samples as f64 / f64::from(SAMPLE_RATE);
@@ -118,6 +123,11 @@ pub fn listen(
         language: listener.language,
         seconds,
     })
+}
+
+/// Whether samples without a voice need no asking: what the last whole sentence left of a recording, or an empty line.
+fn is_nothing(samples: &[f32]) -> bool {
+    samples.len() < SHORT_SAMPLES || samples.iter().all(|sample| sample.abs() < FAINT)
 }
 
 /// What is known of a recording so far.
@@ -133,18 +143,16 @@ struct Listener<'a> {
 
 impl Listener<'_> {
     /// Hears a window, and gives the number of samples after which the next one begins.
-    fn hear(&mut self, samples: &[f32], stop: &Stop) -> Result<usize, Failure> {
+    fn hear(&mut self, samples: &[f32], voiced: bool, stop: &Stop) -> Result<usize, Failure> {
         let tokens = &self.model.tokens;
         // Encoded once, for the language and for every attempt: it is a third of the work.
         let encoded = self.model.encode(samples)?;
         let language = self.language_of(&encoded)?;
         let prompt = tokens.prompt(&self.hint, &self.previous, &language);
-        let attempt = fallback::hear(self.model, &encoded, &prompt, stop)?;
+        let attempt = fallback::hear(self.model, &encoded, voiced, &prompt, stop)?;
         if attempt.is_silence() {
             return Ok(samples.len());
         }
-        // A silent window tells nothing of it, so it is asked anew until there are words.
-        self.language = Some(language);
         let generated = attempt.generated;
         let followed = windows::follow(&generated.ids, tokens.first_timestamp(), samples.len());
         for segment in followed.segments {
@@ -154,6 +162,8 @@ impl Listener<'_> {
             if takes_no_time || text.trim().is_empty() {
                 continue;
             }
+            // A window without words tells nothing of the language, so it is asked for anew until there are some.
+            self.language.get_or_insert_with(|| language.clone());
             self.text.push_str(&text);
             self.previous.extend_from_slice(&generated.tokens[segment]);
         }

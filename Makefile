@@ -18,10 +18,10 @@ run demo: export LOG_FORMAT ?= pretty
 run demo: export RUST_LOG ?= warn
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint build generate bench prepare
+.PHONY: help run demo test lint build generate bench bench-whisper prepare
 
 help: ## Lists the commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 run: build ## Transcribes a recording, then serves on ports 8001 and 8000 until Ctrl-C.
 	@$(bin)/transcription-standalone serve --demo $(recording)
@@ -30,7 +30,7 @@ demo: build ## Transcribes a recording and ends.
 	@$(bin)/transcription-standalone demo $(recording)
 
 test: lint build ## Lints, then runs all tests. Installs what they need.
-	@for part in whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool; do tests/lab/fetch.sh $$part || exit 1; done
+	@for part in whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool ffmpeg; do tests/lab/fetch.sh $$part || exit 1; done
 	cargo test --release --workspace --locked --lib --test '*'
 
 lint: prepare ## Checks formatting and clippy's rules.
@@ -46,6 +46,10 @@ generate: build ## Writes the files that are made from the code.
 
 bench: build ## Measures log-ins a second next to what bcrypt alone can do.
 	@$(bin)/bench
+
+bench-whisper: build ## Measures Whisper next to faster-whisper: time, memory, word errors.
+	@for part in whisper-tiny.en seaweedfs faster-whisper; do tests/lab/fetch.sh $$part || exit 1; done
+	@$(bin)/bench-whisper
 
 prepare:
 	@services/standalone/prepare.sh

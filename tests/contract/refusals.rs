@@ -1,11 +1,14 @@
 //! What is refused, how, and that nothing is left of it in the bucket.
 
+use std::fs;
+
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::multipart::{Form, Part};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use transcription_tests::client::{Answer, User, http};
+use transcription_tests::files::data;
 use transcription_tests::process::eventually;
 use transcription_tests::speech::{as_large_wav, librivox};
 use transcription_tests::stack::{Environment, SIGNING_KEY, TwoServices};
@@ -141,12 +144,13 @@ async fn a_form_that_is_not_right_leaves_nothing_behind() {
 async fn a_recording_that_cannot_be_decoded_is_kept_and_the_answer_names_it() {
     let stack = TwoServices::start().await;
     let ada = user(&stack).await;
-    let mut mp3_frame = vec![0xff, 0xfb, 0x90, 0x00];
-    mp3_frame.resize(417, 0);
+    // Its index was at the end.
+    let mut cut = fs::read(data("formats").join("second.m4a")).unwrap();
+    cut.truncate(cut.len() / 2);
     let mut damaged = librivox().swap_remove(1).wav;
     damaged[20..24].copy_from_slice(&[0xff; 4]); // the codec and the channels
 
-    for (bytes, says) in [(mp3_frame.repeat(20), "MP3"), (damaged, "WAV")] {
+    for (bytes, says) in [(cut, "M4A/MP4"), (damaged, "WAV")] {
         let answer = ada.transcribe("a", bytes).await;
         let detail = answer.assert_problem(422, "audio_undecodable");
         assert!(detail.contains(says), "{detail}");

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fetches what is too large for the repository into the cache folder, once, and checks every byte of it.
-# Usage: fetch.sh whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool
+# Usage: fetch.sh whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | ffmpeg | faster-whisper
 set -eu
 
 cache="${LAB_CACHE:-$HOME/.cache/transcription-lab}"
@@ -107,6 +107,29 @@ boto3() {
     finish "$work/installed" "$name"
 }
 
+# A program of its own, which no library of the machine is needed for.
+ffmpeg() {
+    name=ffmpeg-9.0.2
+    [ -e "$cache/$name/ffmpeg" ] && return
+    say "Fetching ffmpeg 9.0.2 (GPL, 60 MB), which packs sounds for the tests ..."
+    wheels <<'END'
+imageio-ffmpeg==0.8.1 --hash=sha256:050d6850601c3b3890bd2b28306f3b842b3daea390a561101174375a1c460bda
+END
+    mkdir "$work/program"
+    mv "$work"/unpacked/imageio_ffmpeg/binaries/ffmpeg-linux-* "$work/program/ffmpeg"
+    chmod +x "$work/program/ffmpeg"
+    finish "$work/program" "$name"
+}
+
+faster_whisper() {
+    name=faster-whisper-1.2.1
+    [ -e "$cache/$name/faster_whisper/__init__.py" ] && return
+    say "Fetching faster-whisper 1.2.1 (MIT licence, about 150 MB with what it needs), for the benchmark ..."
+    python3 -m pip install --disable-pip-version-check --no-input --no-warn-conflicts --root-user-action ignore \
+        --only-binary :all: --target "$work/installed" faster-whisper==1.2.1
+    finish "$work/installed" "$name"
+}
+
 # Debian checks its packages by itself. Only unpacked: installed, the package would start a server.
 promtool() {
     name=prometheus
@@ -131,8 +154,10 @@ pyjwt) pyjwt ;;
 google-genai) google_genai ;;
 boto3) boto3 ;;
 promtool) promtool ;;
+ffmpeg) ffmpeg ;;
+faster-whisper) faster_whisper ;;
 *)
-    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool" >&2
+    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | ffmpeg | faster-whisper" >&2
     exit 2
     ;;
 esac

@@ -5,7 +5,7 @@
 //! transcription service with Gemini's stand-in, [`seaweedfs`] an S3 server
 //! and [`s3_proxy`] its faults,
 //! [`collector`] takes traces, [`python`] runs what others wrote, [`client`] speaks HTTP, [`speech`] has recordings and counts
-//! word errors.
+//! word errors, [`sound`] makes other sounds and other files of them.
 
 #![expect(
     clippy::missing_panics_doc,
@@ -24,6 +24,7 @@ pub mod process;
 pub mod python;
 pub mod s3_proxy;
 pub mod seaweedfs;
+pub mod sound;
 pub mod speech;
 pub mod stack;
 pub mod transcription;

@@ -39,12 +39,36 @@ pub fn word_errors(heard: &str, spoken: &str) -> usize {
     strsim::generic_levenshtein(&words(heard), &words(spoken))
 }
 
+/// How often a text is heard in another one, give or take a third of its words.
+pub fn times_heard(heard: &str, spoken: &str) -> usize {
+    let (heard, spoken) = (words(heard), words(spoken));
+    let most_errors = spoken.len() / 3;
+    let mut times = 0;
+    let mut rest = &heard[..];
+    while !rest.is_empty() {
+        let window = &rest[..rest.len().min(spoken.len())];
+        let errors_in = |window: &[String]| strsim::generic_levenshtein(&window.to_vec(), &spoken);
+        let errors = errors_in(window);
+        // The best place may be a few words further.
+        let next = &rest[1..];
+        let better = next.len() >= spoken.len() && errors_in(&next[..spoken.len()]) < errors;
+        if errors <= most_errors && !better {
+            times += 1;
+            rest = &rest[window.len()..];
+        } else {
+            rest = next;
+        }
+    }
+    times
+}
+
 /// How many words a text has.
 pub fn word_count(text: &str) -> usize {
     words(text).len()
 }
 
-fn words(text: &str) -> Vec<String> {
+/// The words of a text, in lower case and without punctuation.
+pub fn words(text: &str) -> Vec<String> {
     text.to_lowercase()
         .split(|c: char| !c.is_alphanumeric() && c != '\'')
         .filter(|word| !word.is_empty())
@@ -84,6 +108,14 @@ pub fn as_large_wav(clips: &[Clip]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_counted_as_often_as_it_is_there() {
+        let spoken = "he was not an ill disposed young man";
+        let heard = "And so. He was not an old-sposed young man. He was not ill disposed young man, had he. He was not.";
+        assert_eq!(times_heard(heard, spoken), 2);
+        assert_eq!(times_heard("", spoken), 0);
+    }
 
     #[test]
     fn a_word_left_out_added_or_changed_is_one_error_each() {

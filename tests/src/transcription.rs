@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use jsonwebtoken::{EncodingKey, Header};
 use reqwest::Client;
@@ -15,7 +16,7 @@ use crate::files::binary;
 use crate::process::{Process, free_port, wait_until_answered};
 use crate::s3_proxy::S3Proxy;
 use crate::seaweedfs::SeaweedFs;
-use crate::stack::{Environment, SIGNING_KEY, transcription_environment};
+use crate::stack::{Environment, SIGNING_KEY, model, transcription_environment};
 
 /// The key that the stand-in takes.
 pub const GEMINI_KEY: &str = "a-key-of-the-lab-for-gemini";
@@ -54,11 +55,33 @@ impl Transcription {
 
     /// Starts a service with further settings.
     pub async fn start_with<const N: usize>(settings: [(&'static str, &str); N]) -> Self {
+        Self::launch(settings, |environment| {
+            environment.remove("WHISPER_MODEL");
+        })
+        .await
+    }
+
+    /// Starts a service that does not ask the stand-in but Whisper, with further settings.
+    pub async fn start_whisper<const N: usize>(
+        model_name: &str,
+        settings: [(&'static str, &str); N],
+    ) -> Self {
+        Self::launch(settings, |environment| {
+            environment.insert("TRANSCRIPTION_ENGINE", "whisper".to_owned());
+            environment.insert("WHISPER_MODEL", model(model_name));
+        })
+        .await
+    }
+
+    async fn launch<const N: usize>(
+        settings: [(&'static str, &str); N],
+        choose_engine: impl FnOnce(&mut Environment),
+    ) -> Self {
         let s3 = SeaweedFs::start().await;
         let proxy = S3Proxy::start(&s3.endpoint).await;
         let google = Google::start().await;
         let mut environment = transcription_environment(&s3);
-        environment.remove("WHISPER_MODEL");
+        choose_engine(&mut environment);
         let of_test = settings.map(|(name, value)| (name, value.to_owned()));
         environment.extend([
             ("AWS_ENDPOINT_URL_S3", proxy.endpoint.clone()),
@@ -121,6 +144,8 @@ impl Transcription {
             .http
             .post(format!("{}/transcribe", self.url))
             .bearer_auth(token(user_id))
+            // An hour of sound on a busy machine takes its time.
+            .timeout(Duration::from_mins(10))
             .multipart(form);
         Answer::of(request.send().await.unwrap()).await
     }

@@ -4,7 +4,7 @@ use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::{FormatReader, TrackType};
-use symphonia::core::io::MediaSource;
+use symphonia::core::io::{MediaSource, ReadOnlySource};
 use symphonia::core::packet::Packet;
 use symphonia::default::register_enabled_codecs;
 use symphonia_adapter_libopus::OpusDecoder;
@@ -50,9 +50,21 @@ struct Track {
 }
 
 impl Samples {
-    /// Opens a recording.
-    pub fn open(source: Box<dyn MediaSource>, format: AudioFormat) -> Result<Self, DecodeError> {
-        let reader = super::open(source, format).map_err(|error| match of_storage(error) {
+    /// Opens a recording. `source` gives a reader at its start.
+    pub fn open(
+        source: impl Fn() -> Box<dyn MediaSource>,
+        format: AudioFormat,
+    ) -> Result<Self, DecodeError> {
+        let reader = match format {
+            // The reader of Matroska wants a file to be as long as its head says, and refuses one that breaks off. It asks that of
+            // no stream; but only in a file it finds what comes after the sound, so that is the second try.
+            AudioFormat::Matroska | AudioFormat::WebM => {
+                let stream = Box::new(ReadOnlySource::new(source()));
+                super::open(stream, format).or_else(|_| super::open(source(), format))
+            }
+            _ => super::open(source(), format),
+        };
+        let reader = reader.map_err(|error| match of_storage(error) {
             Ok(error) => DecodeError::Read(error),
             Err(error) => refuse(format, &error.to_string()),
         })?;

@@ -112,7 +112,7 @@ impl Whisper {
         let work = tokio::task::spawn_blocking(move || {
             let _in_span = span.entered();
             let stop = Stop { deadline, cut };
-            let heard = Samples::open(recording.open(), format)
+            let heard = Samples::open(|| recording.open(), format)
                 .map_err(Failure::from)
                 .and_then(|mut samples| listen(&model, &mut samples, &options, &stop));
             drop(turn);

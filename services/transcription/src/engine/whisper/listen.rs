@@ -6,12 +6,12 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::fallback;
+use super::fallback::{self, Attempt, Prompts};
 use super::mel::WINDOW_SAMPLES;
-use super::model::{Encoded, Model};
+use super::model::{Encoded, Generated, Model};
 use super::tokens::MAX_PROMPT_TOKENS;
 use super::voice::Voice;
-use super::windows;
+use super::windows::{self, Followed, Segment};
 use crate::audio::decode::{DecodeError, SAMPLE_RATE, Samples};
 use crate::engine::Options;
 
@@ -20,6 +20,8 @@ const RESET_TEMPERATURE: f32 = 0.5;
 
 /// A second.
 const SHORT_SAMPLES: usize = SAMPLE_RATE as usize;
+/// A window that is heard again from within moves on by at least a second.
+const LEAST_STEP_SAMPLES: usize = SAMPLE_RATE as usize;
 /// 66 dB below full scale, 16 steps of 16-bit numbers.
 const FAINT: f32 = 0.0005;
 
@@ -102,11 +104,10 @@ pub fn listen(
     while !window.is_empty() {
         stop.check()?;
         let in_window = window.len().min(WINDOW_SAMPLES);
-        let voiced = voice.is_in(in_window);
-        let next = if !voiced && is_nothing(&window[..in_window]) {
+        let next = if !voice.may_be_in(in_window) && is_nothing(&window[..in_window]) {
             in_window
         } else {
-            listener.hear(&window[..in_window], voiced, stop)?
+            listener.hear(&window[..in_window], &voice, stop)?
         };
         let next = next.clamp(1, in_window);
         window.drain(..next);
@@ -143,36 +144,83 @@ struct Listener<'a> {
 
 impl Listener<'_> {
     /// Hears a window, and gives the number of samples after which the next one begins.
-    fn hear(&mut self, samples: &[f32], voiced: bool, stop: &Stop) -> Result<usize, Failure> {
-        let tokens = &self.model.tokens;
+    fn hear(&mut self, samples: &[f32], voice: &Voice, stop: &Stop) -> Result<usize, Failure> {
         // Encoded once, for the language and for every attempt: it is a third of the work.
         let encoded = self.model.encode(samples)?;
         let language = self.language_of(&encoded)?;
-        let prompt = tokens.prompt(&self.hint, &self.previous, &language);
-        let attempt = fallback::hear(self.model, &encoded, voiced, &prompt, stop)?;
-        if attempt.is_silence() {
-            return Ok(samples.len());
-        }
-        let generated = attempt.generated;
-        let followed = windows::follow(&generated.ids, tokens.first_timestamp(), samples.len());
-        for segment in followed.segments {
-            let ids = &generated.ids[segment.clone()];
-            let text = tokens.decode(ids)?;
-            let takes_no_time = ids.len() > 1 && ids.first() == ids.last();
-            if takes_no_time || text.trim().is_empty() {
-                continue;
+        let voiced = voice.may_be_in(samples.len());
+        let (attempt, mut followed) = loop {
+            let tokens = &self.model.tokens;
+            let prompts = Prompts {
+                after: tokens.prompt(&self.hint, &self.previous, &language),
+                alone: (!self.previous.is_empty())
+                    .then(|| tokens.prompt(&self.hint, &[], &language)),
+            };
+            let attempt = fallback::hear(self.model, &encoded, voiced, &prompts, stop)?;
+            if attempt.is_silence() {
+                return Ok(samples.len());
             }
-            // A window without words tells nothing of the language, so it is asked for anew until there are some.
-            self.language.get_or_insert_with(|| language.clone());
+            let followed = self.follow(&attempt, samples.len())?;
+            let lost = followed.lost(|range| voice.speaks_in(range));
+            if attempt.alone || lost.is_none_or(|lost| lost.from > 0) {
+                break (attempt, followed);
+            }
+            // It leaves out the beginning, maybe because it has just heard the same.
+            debug!("a window is heard again without the text before it");
+            self.previous.clear();
+        };
+        if let Some(lost) = followed.lost(|range| voice.speaks_in(range))
+            && lost.from >= LEAST_STEP_SAMPLES
+        {
+            debug!("something is left out of a window: the next one begins there");
+            followed.segments.truncate(lost.segments_before);
+            followed.next_window = followed.next_window.min(lost.from);
+        }
+        self.take(&attempt, &followed.segments, &language)?;
+        Ok(followed.next_window)
+    }
+
+    /// The segments that have a text.
+    fn follow(&self, attempt: &Attempt, samples: usize) -> Result<Followed, Failure> {
+        let tokens = &self.model.tokens;
+        let ids = &attempt.generated.ids;
+        let mut followed = windows::follow(ids, tokens.first_timestamp(), samples);
+        let mut with_text = Vec::with_capacity(followed.segments.len());
+        for segment in followed.segments {
+            let text = tokens.decode(&ids[segment.tokens.clone()])?;
+            if !segment.time.is_empty() && !text.trim().is_empty() {
+                with_text.push(segment);
+            }
+        }
+        followed.segments = with_text;
+        Ok(followed)
+    }
+
+    /// Appends what was said in a window.
+    fn take(
+        &mut self,
+        attempt: &Attempt,
+        segments: &[Segment],
+        language: &str,
+    ) -> Result<(), Failure> {
+        let Generated { ids, tokens, .. } = &attempt.generated;
+        if attempt.alone {
+            self.previous.clear();
+        }
+        for segment in segments {
+            let text = self.model.tokens.decode(&ids[segment.tokens.clone()])?;
             self.text.push_str(&text);
-            self.previous.extend_from_slice(&generated.tokens[segment]);
+            self.previous
+                .extend_from_slice(&tokens[segment.tokens.clone()]);
+            // A window without words tells nothing of the language, so it is asked for anew until there are some.
+            self.language.get_or_insert_with(|| language.to_owned());
         }
         if attempt.temperature > RESET_TEMPERATURE {
             self.previous.clear();
         }
         let surplus = self.previous.len().saturating_sub(MAX_PROMPT_TOKENS);
         self.previous.drain(..surplus);
-        Ok(followed.next_window)
+        Ok(())
     }
 
     fn language_of(&self, window: &Encoded) -> Result<String, Failure> {

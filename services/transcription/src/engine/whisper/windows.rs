@@ -10,10 +10,19 @@ const TIMESTAMP_SAMPLES: usize = SAMPLE_RATE as usize / 50;
 /// The segments of a window, and where the next one begins.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Followed {
-    /// Where each segment's tokens are, its timestamps included.
-    pub segments: Vec<Range<usize>>,
+    /// What is said, in its order.
+    pub segments: Vec<Segment>,
     /// Samples from the start of this window to that of the next.
     pub next_window: usize,
+}
+
+/// A piece of text and its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where its tokens are, its timestamps included.
+    pub tokens: Range<usize>,
+    /// When it is said, in samples from the start of the window.
+    pub time: Range<usize>,
 }
 
 /// Follows the predicted timestamps as OpenAI's `transcribe.py` does.
@@ -23,6 +32,20 @@ pub struct Followed {
 /// which says that nothing follows.
 pub fn follow(tokens: &[usize], first_timestamp: usize, window_samples: usize) -> Followed {
     let is_timestamp = |token: usize| token >= first_timestamp;
+    let samples = |token: usize| {
+        let samples = token.checked_sub(first_timestamp)? * TIMESTAMP_SAMPLES;
+        Some(samples.min(window_samples))
+    };
+    let segment = |tokens_of: Range<usize>| {
+        let of = |token: Option<&usize>| token.and_then(|&token| samples(token));
+        let ids = &tokens[tokens_of.clone()];
+        let start = of(ids.first()).unwrap_or(0);
+        let end = of(ids.last()).unwrap_or(window_samples);
+        Segment {
+            tokens: tokens_of,
+            time: start..end.max(start),
+        }
+    };
     let pairs = (1..tokens.len())
         .filter(|&i| is_timestamp(tokens[i - 1]) && is_timestamp(tokens[i]))
         .collect::<Vec<_>>();
@@ -32,32 +55,61 @@ pub fn follow(tokens: &[usize], first_timestamp: usize, window_samples: usize) -
     };
     let Some(&last_pair) = pairs.last() else {
         return Followed {
-            segments: Vec::from([0..tokens.len()]),
+            segments: vec![segment(0..tokens.len())],
             next_window: window_samples,
         };
     };
     let mut segments = Vec::new();
     let mut start = 0;
     for end in pairs {
-        segments.push(start..end);
+        segments.push(segment(start..end));
         start = end;
     }
     if ends_complete {
-        segments.push(start..tokens.len());
+        segments.push(segment(start..tokens.len()));
         return Followed {
             segments,
             next_window: window_samples,
         };
     }
-    let timestamp = tokens[last_pair - 1] - first_timestamp;
-    let next_window = match timestamp * TIMESTAMP_SAMPLES {
+    let next_window = match samples(tokens[last_pair - 1]) {
         // A pair at the very start would repeat the window for ever.
-        0 => window_samples,
-        samples => samples.min(window_samples),
+        None | Some(0) => window_samples,
+        Some(samples) => samples,
     };
     Followed {
         segments,
         next_window,
+    }
+}
+
+/// A voice that no segment has.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// How many segments come before it.
+    pub segments_before: usize,
+    /// Where the last of them ends, in samples.
+    pub from: usize,
+}
+
+impl Followed {
+    /// The first place where something is said that no segment has. The model leaves a sentence out now and then, one that it has
+    /// just heard above all. `has_voice` tells whether there is a voice in a range of samples.
+    pub fn lost(&self, has_voice: impl Fn(Range<usize>) -> bool) -> Option<Lost> {
+        let mut from = 0;
+        for (segments_before, segment) in self.segments.iter().enumerate() {
+            if has_voice(from..segment.time.start) {
+                return Some(Lost {
+                    segments_before,
+                    from,
+                });
+            }
+            from = from.max(segment.time.end);
+        }
+        has_voice(from..self.next_window).then_some(Lost {
+            segments_before: self.segments.len(),
+            from,
+        })
     }
 }
 
@@ -68,6 +120,12 @@ mod tests {
     const T: usize = 1000;
     const WINDOW: usize = 480_000;
 
+    /// With its time in timestamps.
+    fn segment(tokens: Range<usize>, time: Range<usize>) -> Segment {
+        let time = time.start * TIMESTAMP_SAMPLES..time.end * TIMESTAMP_SAMPLES;
+        Segment { tokens, time }
+    }
+
     #[test]
     fn text_that_the_window_cuts_off_is_left_to_the_next_window() {
         // <0.00> a b <2.00> <2.00> c <5.00> <5.00> d e
@@ -75,7 +133,7 @@ mod tests {
 
         let heard = follow(&tokens, T, WINDOW);
 
-        let segments = vec![0..4, 4..7];
+        let segments = vec![segment(0..4, 0..100), segment(4..7, 100..250)];
         let next_window = 5 * 16_000;
         assert_eq!(
             heard,
@@ -92,15 +150,21 @@ mod tests {
 
         let heard = follow(&tokens, T, WINDOW);
 
-        assert_eq!(heard.segments, [0..3, 3..6]);
+        let segments = [segment(0..3, 0..100), segment(3..6, 100..250)];
+        assert_eq!(heard.segments, segments);
         assert_eq!(heard.next_window, WINDOW);
     }
 
     #[test]
     fn text_without_pairs_is_one_segment() {
-        for tokens in [&[T, 1, 2, T + 100][..], &[T, 1, 2], &[1], &[]] {
+        for (tokens, end) in [
+            (&[T, 1, 2, T + 100][..], 100),
+            (&[T, 1, 2], 1500),
+            (&[1], 1500),
+            (&[], 1500),
+        ] {
             let heard = follow(tokens, T, WINDOW);
-            assert_eq!(heard.segments, Vec::from([0..tokens.len()]));
+            assert_eq!(heard.segments, [segment(0..tokens.len(), 0..end)]);
             assert_eq!(heard.next_window, WINDOW);
         }
     }
@@ -115,5 +179,30 @@ mod tests {
     fn the_next_window_begins_no_later_than_the_samples_end() {
         let heard = follow(&[T, 1, T + 1500, T + 1500], T, 16_000);
         assert_eq!(heard.next_window, 16_000);
+    }
+
+    #[test]
+    fn a_voice_that_no_segment_has_is_lost() {
+        // Text from 2 s to 5 s and from 9 s to 12 s.
+        let tokens = [T + 100, 1, T + 250, T + 450, 2, T + 600];
+        let heard = follow(&tokens, T, WINDOW);
+        let voice = |seconds: Range<usize>| {
+            move |range: Range<usize>| {
+                let voiced = seconds.start * 16_000..seconds.end * 16_000;
+                range.start < voiced.end && voiced.start < range.end
+            }
+        };
+        let lost = |segments_before, second: usize| {
+            Some(Lost {
+                segments_before,
+                from: second * 16_000,
+            })
+        };
+
+        assert_eq!(heard.lost(voice(0..1)), lost(0, 0));
+        assert_eq!(heard.lost(voice(2..5)), None);
+        assert_eq!(heard.lost(voice(6..7)), lost(1, 5));
+        assert_eq!(heard.lost(voice(20..21)), lost(2, 12));
+        assert_eq!(heard.lost(voice(30..31)), None);
     }
 }

@@ -11,6 +11,9 @@ recording := tests/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav
 # Everything is always built together: another selection of packages has other features, and would build again.
 cargo_build := cargo build --release --workspace --bins --locked
 
+# The slim transcription service is built alone and apart: together with the others it would be built with Whisper.
+slim_bin := $(or $(CARGO_TARGET_DIR),target)/slim/release
+
 # What `build_info` tells: the commit that was built.
 export BUILD_REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 export WHISPER_MODEL ?= $(LAB_CACHE)/models/base
@@ -18,7 +21,7 @@ run demo: export LOG_FORMAT ?= pretty
 run demo: export RUST_LOG ?= warn
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint build generate bench bench-whisper prepare
+.PHONY: help run demo test lint build slim generate bench bench-whisper prepare
 
 help: ## Lists the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -29,7 +32,7 @@ run: build ## Transcribes a recording, then serves on ports 8001 and 8000 until 
 demo: build ## Transcribes a recording and ends.
 	@$(bin)/transcription-standalone demo $(recording)
 
-test: lint build ## Lints, then runs all tests. Installs what they need.
+test: lint build slim ## Lints, then runs all tests. Installs what they need.
 	@for part in whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool ffmpeg; do tests/lab/fetch.sh $$part || exit 1; done
 	cargo test --release --workspace --locked --lib --test '*'
 
@@ -40,6 +43,10 @@ lint: prepare ## Checks formatting and clippy's rules.
 build: prepare
 	@[ -e $(bin)/transcription-standalone ] || echo "Building. The first time takes a while (see README): a C++ library is built too."
 	$(cargo_build)
+
+slim: prepare
+	@[ -e $(slim_bin)/transcription-service ] || echo "Building the transcription service without Whisper, beside the other (a few minutes the first time) ..."
+	cargo build --release --locked --package transcription-service --target-dir $(dir $(slim_bin))
 
 generate: build ## Writes the files that are made from the code.
 	@$(bin)/generate

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use reqwest::multipart::{Form, Part};
 use tempfile::TempDir;
 use tokio::time::sleep;
+use transcription_tests::files::{binary, slim_binary};
 use transcription_tests::process::{eventually, run};
 use transcription_tests::sound::{self, conversation, pink_noise, silence, tone};
 use transcription_tests::speech::{librivox, word_errors};
@@ -176,6 +178,48 @@ async fn a_wrong_or_half_copied_model_stops_the_start_with_a_sentence() {
     let path = named.path().display().to_string();
     let (_service, url, _folder) = Transcription::start_on(&stack, "WHISPER_MODEL", &path).await;
     assert!(url.starts_with("http://"));
+}
+
+#[tokio::test]
+async fn the_slim_binary_has_no_whisper_and_no_cpp_in_it() {
+    let has = |program: &Path, name: &str| {
+        let bytes = fs::read(program).unwrap();
+        bytes
+            .windows(name.len())
+            .any(|window| window == name.as_bytes())
+    };
+    let libraries = async |program: &Path| {
+        let mut command = Command::new("ldd");
+        command.arg(program);
+        let output = run(command, "").await;
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (whole, slim) = (binary("transcription-service"), slim_binary());
+
+    let (of_whole, of_slim) = (libraries(&whole).await, libraries(&slim).await);
+    println!("{of_slim}");
+    for library in ["libstdc++", "libgomp"] {
+        assert!(of_whole.contains(library), "{of_whole}");
+        assert!(!of_slim.contains(library), "{of_slim}");
+    }
+    // Nor linked in.
+    for name in ["ctranslate2", "GLIBCXX_", "__cxa_throw"] {
+        assert!(has(&whole, name), "{name}");
+        assert!(!has(&slim, name), "{name}");
+    }
+
+    let stack = Transcription::start_whisper("tiny.en", []).await;
+    let mut command = Command::new(&slim);
+    command
+        .env_clear()
+        .envs(&stack.environment)
+        .env("LISTEN_ADDR", "127.0.0.1:0")
+        .arg("serve");
+    let output = run(command, "").await;
+    assert!(!output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("built without Whisper"), "{error}");
 }
 
 /// A sound that takes a few seconds to hear.

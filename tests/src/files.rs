@@ -23,6 +23,19 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// The transcription service as it is built alone, without Whisper.
+pub fn slim_binary() -> PathBuf {
+    let beside = binary("transcription-service");
+    let target = beside.ancestors().nth(2).unwrap();
+    let path = target.join("slim/release/transcription-service");
+    assert!(
+        path.exists(),
+        "{} is not built: run the tests by `make test`",
+        path.display()
+    );
+    path
+}
+
 /// Something that `tests/lab/fetch.sh` fetched.
 pub fn cached(name: &str) -> PathBuf {
     let path = cache().join(name);

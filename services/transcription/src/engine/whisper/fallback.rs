@@ -34,7 +34,7 @@ pub struct Attempt {
     pub alone: bool,
     words: usize,
     compression_ratio: f64,
-    voiced: bool,
+    expected: Expected,
 }
 
 impl Attempt {
@@ -51,12 +51,12 @@ impl Attempt {
         if no_speech_probability <= NO_SPEECH_PROBABILITY {
             return false;
         }
-        let least = if no_speech_probability > HIGH_NO_SPEECH_PROBABILITY {
-            SURE_LOG_PROBABILITY
+        let (least, most) = if no_speech_probability > HIGH_NO_SPEECH_PROBABILITY {
+            (SURE_LOG_PROBABILITY, MAX_COMPRESSION_RATIO)
         } else {
-            LEAST_LOG_PROBABILITY
+            (LEAST_LOG_PROBABILITY, ENDLESS_COMPRESSION_RATIO)
         };
-        !self.voiced || self.repeats_itself() || log_probability <= least
+        !self.expected.voiced || self.compression_ratio > most || log_probability <= least
     }
 
     fn repeats_itself(&self) -> bool {
@@ -66,16 +66,35 @@ impl Attempt {
     /// Whether as much is said when it is asked differently, so that it is the speaker who repeats something and not the model: that
     /// does not come to an end, or comes to another one each time.
     fn confirms(&self, first: &Self) -> bool {
-        [self, first].iter().all(|attempt| {
-            attempt.generated.log_probability >= LEAST_LOG_PROBABILITY
-                && attempt.compression_ratio < ENDLESS_COMPRESSION_RATIO
-        }) && self.words.abs_diff(first.words) * 10 <= first.words
+        self.may_be_repeated()
+            && first.may_be_repeated()
+            && self.words.abs_diff(first.words) * 10 <= first.words
+    }
+
+    fn may_be_repeated(&self) -> bool {
+        self.generated.log_probability >= LEAST_LOG_PROBABILITY
+            && self.compression_ratio < ENDLESS_COMPRESSION_RATIO
+    }
+
+    /// Whether it repeats something, and there is time enough for all of it.
+    fn has_time_to_repeat(&self) -> bool {
+        self.may_be_repeated() && 4 * self.generated.ids.len() <= 5 * self.expected.tokens
     }
 
     fn is_good(&self) -> bool {
         self.is_silence()
-            || !self.repeats_itself() && self.generated.log_probability >= LEAST_LOG_PROBABILITY
+            || self.generated.log_probability >= LEAST_LOG_PROBABILITY
+                && (!self.repeats_itself() || self.has_time_to_repeat())
     }
+}
+
+/// What is known of a window before the model is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// Whether there is a voice in it at all.
+    pub voiced: bool,
+    /// How many tokens there should be, by the time that somebody speaks.
+    pub tokens: usize,
 }
 
 /// What the model is to continue.
@@ -86,14 +105,24 @@ pub struct Prompts {
     pub alone: Option<Vec<String>>,
 }
 
-/// Asks until what the model says is good. `voiced` tells whether there is a voice in the window at all.
+impl Prompts {
+    /// Without a text before the window.
+    pub fn alone(prompt: Vec<String>) -> Self {
+        Self {
+            after: prompt,
+            alone: None,
+        }
+    }
+}
+
+/// Asks until what the model says is good.
 ///
 /// The reference asks once for each temperature. Here the second question is the first one without the text before the window: that
 /// text is what leads the model astray most often, and the answer owes nothing to chance.
 pub fn hear(
     model: &Model,
     window: &Encoded,
-    voiced: bool,
+    expected: Expected,
     prompts: &Prompts,
     stop: &Stop,
 ) -> Result<Attempt, Failure> {
@@ -107,7 +136,7 @@ pub fn hear(
             alone,
             words: text.split_whitespace().count(),
             compression_ratio: compression_ratio(text.trim()),
-            voiced,
+            expected,
         };
         debug!(
             temperature,
@@ -115,7 +144,9 @@ pub fn hear(
             log_probability = attempt.generated.log_probability,
             no_speech_probability = attempt.generated.no_speech_probability,
             compression_ratio = attempt.compression_ratio,
-            voiced,
+            voiced = expected.voiced,
+            tokens = attempt.generated.ids.len(),
+            expected_tokens = expected.tokens,
             "a window was heard"
         );
         Ok::<_, Failure>(attempt)
@@ -184,7 +215,7 @@ mod tests {
     fn attempt(temperature: f32, log_probability: f32, compression_ratio: f64) -> Attempt {
         Attempt {
             generated: Generated {
-                ids: Vec::new(),
+                ids: tokens(200),
                 tokens: Vec::new(),
                 log_probability,
                 no_speech_probability: 0.1,
@@ -193,8 +224,15 @@ mod tests {
             alone: false,
             words: 20,
             compression_ratio,
-            voiced: true,
+            expected: Expected {
+                voiced: true,
+                tokens: 100,
+            },
         }
+    }
+
+    fn tokens(count: usize) -> Vec<usize> {
+        vec![0; count]
     }
 
     #[test]
@@ -209,7 +247,7 @@ mod tests {
         let with = |no_speech_probability, log_probability, compression_ratio, voiced| {
             let mut attempt = attempt(0.0, log_probability, compression_ratio);
             attempt.generated.no_speech_probability = no_speech_probability;
-            attempt.voiced = voiced;
+            attempt.expected.voiced = voiced;
             assert!(!attempt.is_silence() || attempt.is_good());
             attempt.is_silence()
         };
@@ -217,7 +255,9 @@ mod tests {
         assert!(!with(0.7, -0.8, 1.5, true));
         assert!(with(0.95, -0.8, 1.5, true));
         assert!(!with(0.95, -0.3, 1.5, true));
-        assert!(with(0.95, -0.1, 8.0, true));
+        assert!(with(0.95, -0.1, 3.0, true));
+        assert!(!with(0.7, -0.1, 3.0, true));
+        assert!(with(0.7, -0.1, 8.0, true));
         assert!(with(0.7, -0.3, 1.5, false));
         for voiced in [true, false] {
             assert!(!with(0.5, -2.0, 8.0, voiced));
@@ -237,6 +277,14 @@ mod tests {
         assert!(!with(-0.2, 2.5, 23));
         assert!(!with(-1.2, 2.5, 20));
         assert!(!with(-0.2, 8.5, 20));
+
+        // If there is time for it.
+        let mut slow = attempt(0.0, -0.2, 2.6);
+        assert!(!slow.is_good());
+        slow.generated.ids = tokens(125);
+        assert!(slow.is_good());
+        slow.compression_ratio = 8.5;
+        assert!(!slow.is_good());
     }
 
     #[test]

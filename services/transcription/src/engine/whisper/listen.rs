@@ -6,11 +6,11 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::fallback::{self, Attempt, Prompts};
+use super::fallback::{self, Attempt, Expected, Prompts};
 use super::mel::WINDOW_SAMPLES;
 use super::model::{Encoded, Generated, Model};
 use super::tokens::MAX_PROMPT_TOKENS;
-use super::voice::Voice;
+use super::voice::{FRAMES_A_SECOND, Voice};
 use super::windows::{self, Followed, Segment};
 use crate::audio::decode::{DecodeError, SAMPLE_RATE, Samples};
 use crate::engine::Options;
@@ -95,6 +95,7 @@ pub fn listen(
         },
         previous: Vec::new(),
         text: String::new(),
+        pace: Pace::USUAL,
     };
     let mut window = Vec::with_capacity(WINDOW_SAMPLES);
     samples.fill(&mut window, WINDOW_SAMPLES)?;
@@ -140,6 +141,45 @@ struct Listener<'a> {
     /// The end of the text so far, with its timestamps, as far as it helps to hear what follows.
     previous: Vec<String>,
     text: String,
+    pace: Pace,
+}
+
+/// How fast is spoken.
+struct Pace {
+    tokens: usize,
+    voiced_frames: usize,
+}
+
+impl Pace {
+    /// English has about three tokens a second; what is heard soon counts for more than this.
+    const USUAL: Self = Self {
+        tokens: 30,
+        voiced_frames: 10 * FRAMES_A_SECOND,
+    };
+    /// A segment of fewer seconds may be one long word.
+    const LEAST_SECONDS: usize = 4;
+
+    /// Whether a segment has less than half as many words as were to be expected.
+    fn is_thin(&self, segment: &Segment, voice: &Voice) -> bool {
+        let frames = voice.frames_in(segment.time.clone());
+        frames >= Self::LEAST_SECONDS * FRAMES_A_SECOND
+            && 2 * segment.tokens.len() < self.tokens_in(frames)
+    }
+
+    /// How many tokens so many frames of a voice have.
+    fn tokens_in(&self, voiced_frames: usize) -> usize {
+        self.tokens * voiced_frames / self.voiced_frames
+    }
+
+    fn add(&mut self, segment: &Segment, voice: &Voice) {
+        self.tokens += segment.tokens.len();
+        self.voiced_frames += voice.frames_in(segment.time.clone());
+    }
+}
+
+/// Of two places where something is left out, or none, the later is better.
+fn later(lost: Option<usize>) -> usize {
+    lost.unwrap_or(usize::MAX)
 }
 
 impl Listener<'_> {
@@ -148,35 +188,55 @@ impl Listener<'_> {
         // Encoded once, for the language and for every attempt: it is a third of the work.
         let encoded = self.model.encode(samples)?;
         let language = self.language_of(&encoded)?;
-        let voiced = voice.may_be_in(samples.len());
-        let (attempt, mut followed) = loop {
-            let tokens = &self.model.tokens;
-            let prompts = Prompts {
-                after: tokens.prompt(&self.hint, &self.previous, &language),
-                alone: (!self.previous.is_empty())
-                    .then(|| tokens.prompt(&self.hint, &[], &language)),
-            };
-            let attempt = fallback::hear(self.model, &encoded, voiced, &prompts, stop)?;
-            if attempt.is_silence() {
-                return Ok(samples.len());
-            }
-            let followed = self.follow(&attempt, samples.len())?;
-            let lost = followed.lost(|range| voice.speaks_in(range));
-            if attempt.alone || lost.is_none_or(|lost| lost.from > 0) {
-                break (attempt, followed);
-            }
-            // It leaves out the beginning, maybe because it has just heard the same.
-            debug!("a window is heard again without the text before it");
-            self.previous.clear();
+        let expected = Expected {
+            voiced: voice.may_be_in(samples.len()),
+            tokens: self.pace.tokens_in(voice.frames_in(0..samples.len())),
         };
-        if let Some(lost) = followed.lost(|range| voice.speaks_in(range))
-            && lost.from >= LEAST_STEP_SAMPLES
-        {
-            debug!("something is left out of a window: the next one begins there");
-            followed.segments.truncate(lost.segments_before);
-            followed.next_window = followed.next_window.min(lost.from);
+        let tokens = &self.model.tokens;
+        let alone = tokens.prompt(&self.hint, &[], &language);
+        let prompts = if self.previous.is_empty() {
+            Prompts::alone(alone)
+        } else {
+            Prompts {
+                after: tokens.prompt(&self.hint, &self.previous, &language),
+                alone: Some(alone),
+            }
+        };
+        let ask = |prompts: &Prompts| -> Result<_, Failure> {
+            let attempt = fallback::hear(self.model, &encoded, expected, prompts, stop)?;
+            let followed = self.follow(&attempt, samples.len())?;
+            let is_thin = |segment: &Segment| self.pace.is_thin(segment, voice);
+            let lost = followed.lost(|range| voice.speaks_in(range), is_thin);
+            Ok((attempt, followed, lost))
+        };
+        let (mut attempt, mut followed, mut lost) = ask(&prompts)?;
+        if attempt.is_silence() {
+            return Ok(samples.len());
         }
-        self.take(&attempt, &followed.segments, &language)?;
+        if lost.is_some()
+            && !attempt.alone
+            && let Some(prompt) = prompts.alone
+        {
+            let again = ask(&Prompts::alone(prompt))?;
+            debug!(
+                lost,
+                then = again.2,
+                "a window was heard again without the text before it"
+            );
+            if !again.0.is_silence() && later(again.2) > later(lost) {
+                (attempt, followed, lost) = again;
+            }
+        }
+        if let Some(from) = lost
+            && from >= LEAST_STEP_SAMPLES
+        {
+            debug!(
+                from,
+                "something is left out of a window: the next one begins there"
+            );
+            followed.cut(from);
+        }
+        self.take(&attempt, &followed.segments, &language, voice)?;
         Ok(followed.next_window)
     }
 
@@ -202,6 +262,7 @@ impl Listener<'_> {
         attempt: &Attempt,
         segments: &[Segment],
         language: &str,
+        voice: &Voice,
     ) -> Result<(), Failure> {
         let Generated { ids, tokens, .. } = &attempt.generated;
         if attempt.alone {
@@ -210,6 +271,7 @@ impl Listener<'_> {
         for segment in segments {
             let text = self.model.tokens.decode(&ids[segment.tokens.clone()])?;
             self.text.push_str(&text);
+            self.pace.add(segment, voice);
             self.previous
                 .extend_from_slice(&tokens[segment.tokens.clone()]);
             // A window without words tells nothing of the language, so it is asked for anew until there are some.

@@ -8,6 +8,8 @@ use earshot::Detector;
 
 /// Samples of a frame of the detector: 16 ms.
 const FRAME_SAMPLES: usize = 256;
+/// Frames of a second, rounded down.
+pub const FRAMES_A_SECOND: usize = 62;
 /// The detector calls 0.5 a voice. Less than that is wanted here: a faint voice must not be lost.
 const LEAST_SCORE: f32 = 0.3;
 /// So much is a voice without any doubt.
@@ -60,10 +62,14 @@ impl Voice {
 
     /// Whether somebody says something in these samples.
     pub fn speaks_in(&self, samples: Range<usize>) -> bool {
-        self.frames(samples, SURE_SCORE) > LOST_FRAMES
+        self.frames_in(samples) > LOST_FRAMES
     }
 
-    /// How many frames of the samples have at least this score.
+    /// In how many frames of these samples somebody speaks.
+    pub fn frames_in(&self, samples: Range<usize>) -> usize {
+        self.frames(samples, SURE_SCORE)
+    }
+
     fn frames(&self, samples: Range<usize>, least_score: f32) -> usize {
         let first = (self.offset + samples.start) / FRAME_SAMPLES;
         let end = (self.offset + samples.end).div_ceil(FRAME_SAMPLES);

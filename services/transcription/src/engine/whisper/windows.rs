@@ -83,33 +83,33 @@ pub fn follow(tokens: &[usize], first_timestamp: usize, window_samples: usize) -
     }
 }
 
-/// A voice that no segment has.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Lost {
-    /// How many segments come before it.
-    pub segments_before: usize,
-    /// Where the last of them ends, in samples.
-    pub from: usize,
-}
-
 impl Followed {
-    /// The first place where something is said that no segment has. The model leaves a sentence out now and then, one that it has
-    /// just heard above all. `has_voice` tells whether there is a voice in a range of samples.
-    pub fn lost(&self, has_voice: impl Fn(Range<usize>) -> bool) -> Option<Lost> {
+    /// The first sample from which on something seems to be left out: there is a voice and no segment, or a segment that has too
+    /// few words for its time. The model leaves out a sentence now and then, one above all that it has just heard.
+    ///
+    /// `speaks` tells whether somebody speaks in a range of samples, `is_thin` whether a segment has too few words.
+    pub fn lost(
+        &self,
+        speaks: impl Fn(Range<usize>) -> bool,
+        is_thin: impl Fn(&Segment) -> bool,
+    ) -> Option<usize> {
         let mut from = 0;
-        for (segments_before, segment) in self.segments.iter().enumerate() {
-            if has_voice(from..segment.time.start) {
-                return Some(Lost {
-                    segments_before,
-                    from,
-                });
+        for segment in &self.segments {
+            if speaks(from..segment.time.start) {
+                return Some(from);
+            }
+            if is_thin(segment) {
+                return Some(segment.time.start);
             }
             from = from.max(segment.time.end);
         }
-        has_voice(from..self.next_window).then_some(Lost {
-            segments_before: self.segments.len(),
-            from,
-        })
+        speaks(from..self.next_window).then_some(from)
+    }
+
+    /// Leaves the window from this sample on to the next one.
+    pub fn cut(&mut self, from: usize) {
+        self.segments.retain(|segment| segment.time.end <= from);
+        self.next_window = self.next_window.min(from);
     }
 }
 
@@ -192,17 +192,20 @@ mod tests {
                 range.start < voiced.end && voiced.start < range.end
             }
         };
-        let lost = |segments_before, second: usize| {
-            Some(Lost {
-                segments_before,
-                from: second * 16_000,
-            })
-        };
+        let second = |second: usize| Some(second * 16_000);
+        let full = |_: &Segment| false;
 
-        assert_eq!(heard.lost(voice(0..1)), lost(0, 0));
-        assert_eq!(heard.lost(voice(2..5)), None);
-        assert_eq!(heard.lost(voice(6..7)), lost(1, 5));
-        assert_eq!(heard.lost(voice(20..21)), lost(2, 12));
-        assert_eq!(heard.lost(voice(30..31)), None);
+        assert_eq!(heard.lost(voice(0..1), full), second(0));
+        assert_eq!(heard.lost(voice(2..5), full), None);
+        assert_eq!(heard.lost(voice(6..7), full), second(5));
+        assert_eq!(heard.lost(voice(20..21), full), second(12));
+        assert_eq!(heard.lost(voice(30..31), full), None);
+        let thin = |segment: &Segment| segment.time.start > 5 * 16_000;
+        assert_eq!(heard.lost(voice(2..5), thin), second(9));
+
+        let mut heard = heard;
+        heard.cut(9 * 16_000);
+        assert_eq!(heard.segments.len(), 1);
+        assert_eq!(heard.next_window, 9 * 16_000);
     }
 }

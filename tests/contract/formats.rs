@@ -155,7 +155,6 @@ async fn every_kind_of_sample_and_up_to_eight_channels_are_heard() {
     for (extension, layouts) in [
         ("wav", &["3.0", "4.0", "5.0", "5.1", "6.1", "7.1"][..]),
         ("flac", &["3.0", "quad", "5.0", "5.1", "6.1", "7.1"]),
-        ("m4a", &["3.0", "4.0", "5.0", "5.1"]),
         ("ogg", &["3.0", "quad", "5.0", "5.1", "6.1", "7.1"]),
     ] {
         for layout in layouts {
@@ -224,6 +223,8 @@ async fn tagged_padded_and_variable_files_are_heard() {
     let mut chunky = clip.wav[..36].to_vec();
     chunky.extend(b"junk\x05\0\0\0abcde\0");
     chunky.extend(&clip.wav[36..]);
+    let riff_bytes = u32::try_from(chunky.len() - 8).unwrap();
+    chunky[4..8].copy_from_slice(&riff_bytes.to_le_bytes());
     assert_heard(&stack, &clip, chunky, "wav", "a chunk before the sound").await;
     let mut endless = clip.wav.clone();
     endless[4..8].fill(0xff);

@@ -55,15 +55,12 @@ impl Samples {
         source: impl Fn() -> Box<dyn MediaSource>,
         format: AudioFormat,
     ) -> Result<Self, DecodeError> {
-        let reader = match format {
-            // The reader of Matroska wants a file to be as long as its head says, and refuses one that breaks off. It asks that of
-            // no stream; but only in a file it finds what comes after the sound, so that is the second try.
-            AudioFormat::Matroska | AudioFormat::WebM => {
-                let stream = Box::new(ReadOnlySource::new(source()));
-                super::open(stream, format).or_else(|_| super::open(source(), format))
-            }
-            _ => super::open(source(), format),
-        };
+        // The readers of Matroska and MP4 want a file to be as long as its head says, and refuse one that breaks off. Of a stream they
+        // do not ask that, but in a stream they do not find an index at the end, so it is the second try.
+        let reader = super::open(source(), format).or_else(|error| {
+            let stream = Box::new(ReadOnlySource::new(source()));
+            super::open(stream, format).map_err(|_| error)
+        });
         let reader = reader.map_err(|error| match of_storage(error) {
             Ok(error) => DecodeError::Read(error),
             Err(error) => refuse(format, &error.to_string()),

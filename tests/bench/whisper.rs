@@ -56,16 +56,17 @@ async fn main() {
             let path = folder.path().join("file.wav");
             fs::write(&path, &clip.wav).unwrap();
             let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
-            let (mut our_text, mut their_text) = (String::new(), String::new());
+            let mut texts = (String::new(), String::new());
             for _ in 0..turns {
                 let start = Instant::now();
                 let answer = ours.transcribe("1", "a.wav", clip.wav.clone()).await;
                 our_times.push(start.elapsed());
-                our_text = answer.json["transcription"].as_str().unwrap().to_owned();
+                let our_text = answer.json["transcription"].as_str().unwrap().to_owned();
                 let start = Instant::now();
-                their_text = theirs.transcribe(&path);
+                texts = (our_text, theirs.transcribe(&path));
                 their_times.push(start.elapsed());
             }
+            let (our_text, their_text) = texts;
             let (our_time, their_time) = (median(our_times), median(their_times));
             println!(
                 "{name:8} {:12} {:6} | {:9.2} {:9.2} {:6.2} | {:9} {:9}",

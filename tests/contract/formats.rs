@@ -171,8 +171,6 @@ async fn every_kind_of_sample_and_up_to_eight_channels_are_heard() {
     }
     let lossless = ffmpeg(&clip.wav, &["-c:a", "alac"], "m4a").await;
     assert_heard(&stack, &clip, lossless, "m4a", "alac").await;
-    let rf64 = ffmpeg(&clip.wav, &["-rf64", "always"], "wav").await;
-    assert_heard(&stack, &clip, rf64, "wav", "rf64").await;
 }
 
 #[tokio::test]
@@ -213,10 +211,10 @@ async fn tagged_padded_and_variable_files_are_heard() {
     let no_tags = ["-id3v2_version", "0", "-write_xing", "0"];
     tagged.extend(ffmpeg(&clip.wav, &[&mp3[..], &no_tags].concat(), "mp3").await);
     assert_heard(&stack, &clip, tagged, "mp3", "a large picture, no index").await;
-    for padding in [&[0; 70_000][..], b"TAG and then something else"] {
-        let padded = [&variable[..], padding].concat();
+    for padding in [vec![0; 70_000], b"TAG and then something else".to_vec()] {
+        let padded = [&variable[..], &padding].concat();
         assert_heard(&stack, &clip, padded, "mp3", "padding").await;
-        let padded = [&clip.wav[..], padding].concat();
+        let padded = [&clip.wav[..], &padding].concat();
         assert_heard(&stack, &clip, padded, "wav", "padding").await;
     }
     // A chunk before the sound, of an odd length; and a length that the program which wrote it never filled in.

@@ -46,8 +46,8 @@ async fn words_after_silence_and_faint_or_noisy_words_are_heard() {
 
     let after_silence = [silence(40), spoken.clone(), silence(40)].concat();
     let faint = spoken.iter().map(|sample| sample * 0.003).collect();
-    let noise = pink_noise(0.05, 8, 4);
-    let noisy = spoken.iter().zip(&noise).map(|(a, b)| a + b).collect();
+    let hiss = pink_noise(0.05, 8, 4);
+    let noisy = spoken.iter().zip(&hiss).map(|(a, b)| a + b).collect();
     for (name, samples) in [
         ("after silence", after_silence),
         ("50 dB fainter", faint),

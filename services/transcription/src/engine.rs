@@ -165,6 +165,10 @@ impl Engine {
     }
 
     /// Whether the engine can do what is asked; asked before a recording is accepted.
+    #[cfg_attr(
+        not(feature = "whisper"),
+        expect(unused_variables, reason = "Gemini takes any language")
+    )]
     pub fn check(&self, options: &Options) -> Result<(), Error> {
         match self {
             // It takes any language.

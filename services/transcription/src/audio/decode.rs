@@ -1,5 +1,7 @@
 //! Recordings decoded in a stream to what Whisper hears: one channel, 16 kHz, samples of -1 to 1.
 
+use std::io::{self, Read, Seek, SeekFrom};
+
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as SymphoniaError;
@@ -55,11 +57,14 @@ impl Samples {
         source: impl Fn() -> Box<dyn MediaSource>,
         format: AudioFormat,
     ) -> Result<Self, DecodeError> {
-        // The readers of Matroska and MP4 want a file to be as long as its head says, and refuse one that breaks off. Of a stream they
-        // do not ask that, but in a stream they do not find an index at the end, so it is the second try.
+        // The readers of Matroska and MP4 refuse a file that is shorter than its head says. It is read to where it breaks off if that
+        // of Matroska takes it for a stream, and that of MP4 for a longer one.
         let reader = super::open(source(), format).or_else(|error| {
-            let stream = Box::new(ReadOnlySource::new(source()));
-            super::open(stream, format).map_err(|_| error)
+            let source: Box<dyn MediaSource> = match format {
+                AudioFormat::Mp4 => Box::new(Longer(source())),
+                _ => Box::new(ReadOnlySource::new(source())),
+            };
+            super::open(source, format).map_err(|_| error)
         });
         let reader = reader.map_err(|error| match of_storage(error) {
             Ok(error) => DecodeError::Read(error),
@@ -161,6 +166,42 @@ impl Samples {
             Some(resampler) => resampler.finish(samples),
             None => Ok(()),
         }
+    }
+}
+
+/// A source that says it is as long as any file can be, and just ends.
+struct Longer(Box<dyn MediaSource>);
+
+impl Longer {
+    const BYTES: u64 = 1 << 62;
+}
+
+impl Read for Longer {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        self.0.read(target)
+    }
+}
+
+impl Seek for Longer {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match to {
+            SeekFrom::End(offset) => {
+                let position = Self::BYTES.checked_add_signed(offset);
+                let position = position.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput));
+                self.0.seek(SeekFrom::Start(position?))
+            }
+            to => self.0.seek(to),
+        }
+    }
+}
+
+impl MediaSource for Longer {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(Self::BYTES)
     }
 }
 

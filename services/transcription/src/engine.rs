@@ -183,13 +183,7 @@ impl Engine {
         match self {
             Self::Gemini(gemini) => gemini.transcribe(asked).await,
             #[cfg(feature = "whisper")]
-            Self::Whisper(whisper) => {
-                let cut = asked.cut.clone();
-                tokio::select! {
-                    result = whisper.transcribe(asked) => result,
-                    () = cut.cancelled() => Err(Error::Stopping),
-                }
-            }
+            Self::Whisper(whisper) => whisper.transcribe(asked).await,
         }
     }
 }

@@ -105,13 +105,20 @@ impl Whisper {
         let too_late = || Error::EngineTimeout {
             limit_seconds: limit.as_secs(),
         };
-        let turn = self.turn(deadline).await?.ok_or_else(too_late)?;
+        let turn = tokio::select! {
+            turn = self.turn(deadline) => turn?.ok_or_else(too_late)?,
+            () = cut.cancelled() => return Err(Error::Stopping),
+        };
         let start = Instant::now();
         let model = Arc::clone(&self.model);
         let span = Span::current();
+        // At the end of the service its window is waited for: the process must not end while the library computes.
+        let stop = Stop {
+            deadline,
+            cut: cut.clone(),
+        };
         let work = tokio::task::spawn_blocking(move || {
             let _in_span = span.entered();
-            let stop = Stop { deadline, cut };
             let heard = Samples::open(|| recording.open(), format)
                 .map_err(Failure::from)
                 .and_then(|mut samples| listen(&model, &mut samples, &options, &stop));
@@ -123,6 +130,7 @@ impl Whisper {
         let heard = heard.map_err(|_| too_late())?;
         let heard = heard.context("transcribing on its thread")?;
         let heard = heard.map_err(|failure| match failure {
+            Failure::Stopped if cut.is_cancelled() => Error::Stopping,
             Failure::Stopped => too_late(),
             Failure::Decode(DecodeError::Undecodable(why)) => Error::Undecodable(why),
             Failure::Decode(DecodeError::Read(error)) => Error::Storage(error),

@@ -309,7 +309,7 @@ mod tests {
         // Python: len(text.encode()) / len(zlib.compress(text.encode()))
         let plain = "had he married a more amiable woman he might have been made still more respectable than he was";
         assert!((compression_ratio(plain) - 1.27).abs() < 0.15);
-        assert!(compression_ratio(&"thank you ".repeat(40)) > 15.0);
+        assert!(compression_ratio(&"thank you ".repeat(40)) > 10.0);
         assert!(compression_ratio("") < 0.1);
     }
 }

@@ -57,15 +57,19 @@ impl Samples {
         source: impl Fn() -> Box<dyn MediaSource>,
         format: AudioFormat,
     ) -> Result<Self, DecodeError> {
-        // The readers of Matroska and MP4 refuse a file that is shorter than its head says. It is read to where it breaks off if that
-        // of Matroska takes it for a stream, and that of MP4 for a longer one.
-        let reader = super::open(source(), format).or_else(|error| {
-            let source: Box<dyn MediaSource> = match format {
-                AudioFormat::Mp4 => Box::new(Longer(source())),
-                _ => Box::new(ReadOnlySource::new(source())),
-            };
-            super::open(source, format).map_err(|_| error)
-        });
+        // A file that is shorter than its head says is read to where it breaks off. The reader of MP4 then loses the sound unless it
+        // is told that the file is longer, which it believes of any file but one with its index at the end; that of Matroska
+        // takes such a file only as a stream.
+        let plainly = || super::open(source(), format);
+        let reader = match format {
+            AudioFormat::Mp4 => {
+                super::open(Box::new(Longer(source())), format).or_else(|_| plainly())
+            }
+            _ => plainly().or_else(|error| {
+                let stream = ReadOnlySource::new(source());
+                super::open(Box::new(stream), format).map_err(|_| error)
+            }),
+        };
         let reader = reader.map_err(|error| match of_storage(error) {
             Ok(error) => DecodeError::Read(error),
             Err(error) => refuse(format, &error.to_string()),

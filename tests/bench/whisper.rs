@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 use transcription_tests::files::cached;
+use transcription_tests::process::{forget_peak, memory_kib};
 use transcription_tests::sound::{self, conversation};
 use transcription_tests::speech::{Clip, librivox, times_heard, word_count, word_errors};
 use transcription_tests::stack::model;
@@ -43,12 +44,23 @@ async fn main() {
             .join(" "),
     };
     println!(
-        "{threads} threads, int8; each file {TURNS} times in turns, the long one once; medians"
+        "{threads} threads, int8; each clip {TURNS} times in turns, the long file once; medians"
     );
     println!(
-        "{:8} {:12} {:>6} | {:>9} {:>9} {:>6} | {:>9} {:>9}",
-        "model", "file", "words", "seconds", "theirs", "ratio", "errors", "theirs"
+        "{:8} {:12} {:>6} | {:>9} {:>9} {:>6} | {:>9} {:>9} | {:>9} {:>9} {:>6}",
+        "model",
+        "file",
+        "words",
+        "seconds",
+        "theirs",
+        "ratio",
+        "errors",
+        "theirs",
+        "peak MiB",
+        "theirs",
+        "ratio"
     );
+    let mut missed = Vec::new();
     for name in ["tiny.en", "base"] {
         let ours = Transcription::start_whisper(name, [("RUST_LOG", "warn")]).await;
         let mut theirs = FasterWhisper::start(name, threads);
@@ -57,6 +69,9 @@ async fn main() {
             fs::write(&path, &clip.wav).unwrap();
             let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
             let mut texts = (String::new(), String::new());
+            for process in [ours.process.id(), theirs.process.id()] {
+                forget_peak(process);
+            }
             for _ in 0..turns {
                 let start = Instant::now();
                 let answer = ours.transcribe("1", "a.wav", clip.wav.clone()).await;
@@ -67,38 +82,49 @@ async fn main() {
                 their_times.push(start.elapsed());
             }
             let (our_text, their_text) = texts;
-            let (our_time, their_time) = (median(our_times), median(their_times));
+            let errors = [&our_text, &their_text].map(|text| word_errors(text, &clip.words));
+            let seconds = [our_times, their_times].map(|times| median(times).as_secs_f64());
+            let peaks = [ours.process.id(), theirs.process.id()].map(peak_mebibytes);
+            let file = short_name(clip);
+            let (time_ratio, memory_ratio) = (seconds[0] / seconds[1], peaks[0] / peaks[1]);
             println!(
-                "{name:8} {:12} {:6} | {:9.2} {:9.2} {:6.2} | {:9} {:9}",
-                short_name(clip),
+                "{name:8} {file:12} {:6} | {:9.2} {:9.2} {time_ratio:6.2} | {:9} {:9} | {:9.0} {:9.0} {memory_ratio:6.2}",
                 word_count(&clip.words),
-                our_time.as_secs_f64(),
-                their_time.as_secs_f64(),
-                our_time.as_secs_f64() / their_time.as_secs_f64(),
-                word_errors(&our_text, &clip.words),
-                word_errors(&their_text, &clip.words),
+                seconds[0],
+                seconds[1],
+                errors[0],
+                errors[1],
+                peaks[0],
+                peaks[1],
             );
+            for (goal, met) in [
+                ("no more word errors", errors[0] <= errors[1]),
+                ("time at most 1.0 of theirs", time_ratio <= 1.0),
+                ("memory at most 0.7 of theirs", memory_ratio <= 0.7),
+            ] {
+                if !met {
+                    missed.push(format!("{name} {file}: {goal}"));
+                }
+            }
             if clip.file_name == long.file_name {
                 for (text, whose) in [(&our_text, "ours"), (&their_text, "theirs")] {
-                    let missing = clips.iter().enumerate().map(|(number, clip)| {
+                    let wrong = clips.iter().enumerate().map(|(number, clip)| {
                         let played = talk.played.iter().filter(|&&clip| clip == number).count();
                         played.abs_diff(times_heard(text, &clip.words))
                     });
-                    let missing = missing.sum::<usize>();
                     println!(
-                        "{name:8} sentences of {} lost or too many, {whose}: {missing}",
-                        talk.played.len()
+                        "{name:8} sentences of {} lost or too many, {whose}: {}",
+                        talk.played.len(),
+                        wrong.sum::<usize>()
                     );
                 }
             }
         }
-        let (our_kib, their_kib) = (peak_kib(ours.process.id()), peak_kib(theirs.process.id()));
-        println!(
-            "{name:8} peak memory: {} MiB, theirs {} MiB, ratio {:.2}",
-            our_kib / 1024,
-            their_kib / 1024,
-            mebibytes(our_kib) / mebibytes(their_kib)
-        );
+    }
+    if missed.is_empty() {
+        println!("Every goal is met.");
+    } else {
+        println!("Missed:\n{}", missed.join("\n"));
     }
 }
 
@@ -113,17 +139,10 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
+/// The most memory that a process had in use since [`forget_peak`], in MiB.
 #[expect(clippy::cast_precision_loss, reason = "a few gibibytes")]
-fn mebibytes(kib: u64) -> f64 {
-    kib as f64 / 1024.0
-}
-
-/// The most memory that a process had in use since it began, in KiB.
-fn peak_kib(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.unwrap().trim().trim_end_matches(" kB");
-    number.parse().unwrap()
+fn peak_mebibytes(process: u32) -> f64 {
+    memory_kib(process, "VmHWM:") as f64 / 1024.0
 }
 
 /// A Python process that has loaded the model.

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use transcription_tests::client::{User, http};
 use transcription_tests::files::recording;
 use transcription_tests::process::{Process, eventually, wait_until_answered};
-use transcription_tests::speech::{as_large_wav, librivox, word_errors};
+use transcription_tests::sound::{self, conversation};
+use transcription_tests::speech::{librivox, word_errors};
 use transcription_tests::stack::{Environment, Standalone, standalone_command};
 
 #[tokio::test]
@@ -141,14 +142,17 @@ async fn the_curl_lines_that_the_demo_prints_work_as_they_stand() {
     assert!(answers.contains("leisure to consider"), "{answers}");
 }
 
-/// Starts a stack, sends a recording and tells it to stop as soon as the recording is accepted. Gives what the caller
+/// Starts a stack, sends a recording of so many seconds and tells it to stop as soon as the recording is accepted. Gives what the caller
 /// saw, and whether there is a text.
-async fn stop_while_transcribing(grace_seconds: u64) -> (reqwest::Result<u16>, bool) {
+async fn stop_while_transcribing(
+    seconds: usize,
+    grace_seconds: u64,
+) -> (reqwest::Result<u16>, bool) {
     let folder = TempDir::new().unwrap();
     let settings = Environment::from([("SHUTDOWN_GRACE_SECONDS", grace_seconds.to_string())]);
     let mut stack = Standalone::start_with(folder.path(), settings).await;
     let ada = User::register(&stack.auth_url, &stack.transcription_url, "ada").await;
-    let recording = as_large_wav(&librivox());
+    let recording = sound::wav(&conversation(&librivox(), seconds, 0.3..2.0, 3).samples);
     let folder_of_ada = folder.path().join("data/s3/recordings/private/1");
     let has =
         |kind: &str| fs::read_dir(folder_of_ada.join(kind)).is_ok_and(|files| files.count() > 0);
@@ -176,7 +180,7 @@ async fn stop_while_transcribing(grace_seconds: u64) -> (reqwest::Result<u16>, b
 
 #[tokio::test]
 async fn what_is_in_flight_is_finished_after_sigterm() {
-    let (answered, has_text) = stop_while_transcribing(60).await;
+    let (answered, has_text) = stop_while_transcribing(60, 60).await;
 
     assert_eq!(answered.unwrap(), 200);
     assert!(has_text);
@@ -184,7 +188,7 @@ async fn what_is_in_flight_is_finished_after_sigterm() {
 
 #[tokio::test]
 async fn a_transcription_longer_than_the_grace_does_not_keep_the_process_alive() {
-    let (answered, has_text) = stop_while_transcribing(1).await;
+    let (answered, has_text) = stop_while_transcribing(600, 1).await;
 
     // Told that the service ends, or cut off: whichever is first.
     let told = answered.as_ref().map_or(true, |status| *status == 503);

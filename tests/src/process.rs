@@ -90,6 +90,19 @@ impl Drop for Process {
     }
 }
 
+/// What `/proc` says of the memory of a process, in KiB: `VmRSS:` or `VmHWM:`, the most since [`forget_peak`] (proc(5)).
+pub fn memory_kib(process: u32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let number = line.unwrap().trim().trim_end_matches(" kB");
+    number.parse().unwrap()
+}
+
+/// Lets the most memory of a process begin anew (proc(5): `clear_refs`).
+pub fn forget_peak(process: u32) {
+    fs::write(format!("/proc/{process}/clear_refs"), "5").unwrap();
+}
+
 /// Runs a program to its end, with this on its standard input.
 pub async fn run(mut command: Command, input: &str) -> Output {
     let input = input.to_owned();

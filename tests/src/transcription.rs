@@ -1,6 +1,5 @@
 //! A transcription service that asks Gemini's stand-in, on an S3 server whose faults can be chosen.
 
-use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::client::{Answer, http};
 use crate::files::binary;
-use crate::process::{Process, free_port, wait_until_answered};
+use crate::process::{Process, forget_peak, free_port, memory_kib, wait_until_answered};
 use crate::s3_proxy::S3Proxy;
 use crate::seaweedfs::SeaweedFs;
 use crate::stack::{Environment, SIGNING_KEY, model, transcription_environment};
@@ -140,9 +139,14 @@ impl Transcription {
 
     /// Sends a form as the user with this id.
     pub async fn send(&self, user_id: &str, form: Form) -> Answer {
+        self.send_to(&self.url, user_id, form).await
+    }
+
+    /// Sends a form to another service with the same signing key.
+    pub async fn send_to(&self, url: &str, user_id: &str, form: Form) -> Answer {
         let request = self
             .http
-            .post(format!("{}/transcribe", self.url))
+            .post(format!("{url}/transcribe"))
             .bearer_auth(token(user_id))
             // An hour of sound on a busy machine takes its time.
             .timeout(Duration::from_mins(10))
@@ -185,24 +189,17 @@ impl Transcription {
 
     /// The most memory that the program had in use since [`forget_peak`](Self::forget_peak), in KiB.
     pub fn peak_kib(&self) -> u64 {
-        self.status("VmHWM:")
+        memory_kib(self.process.id(), "VmHWM:")
     }
 
     /// The memory that the program has in use, in KiB.
     pub fn resident_kib(&self) -> u64 {
-        self.status("VmRSS:")
+        memory_kib(self.process.id(), "VmRSS:")
     }
 
-    /// Lets the peak begin anew (proc(5): `clear_refs`).
+    /// Lets the peak begin anew.
     pub fn forget_peak(&self) {
-        fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").unwrap();
-    }
-
-    fn status(&self, field: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let number = line.unwrap().trim().trim_end_matches(" kB");
-        number.parse().unwrap()
+        forget_peak(self.process.id());
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use transcription_common::tls::TlsSettings;
 
 use crate::audio::AudioFormat;
@@ -42,6 +43,8 @@ pub struct Asked {
     pub limit: Duration,
     /// The service ends now.
     pub cut: CancellationToken,
+    /// Held by whatever still computes after the answer: the service waits for it at its end.
+    pub in_flight: TaskTrackerToken,
 }
 
 /// What the client asks of the engine.

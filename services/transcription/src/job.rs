@@ -205,6 +205,7 @@ impl Job {
             options,
             limit: self.engine_limit,
             cut: self.ending.cut.clone(),
+            in_flight: self.jobs.token(),
         };
         let heard = match self.pending.reserve() {
             Some(room) => self.hear(asked).await.map(|heard| (heard, room)),

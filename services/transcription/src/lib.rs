@@ -37,6 +37,7 @@ pub mod manifest;
 pub mod metrics;
 pub mod pending;
 pub mod routes;
+pub mod stop;
 pub mod storage;
 pub mod upload;
 
@@ -50,8 +51,9 @@ const BUILD: BuildInfo = BuildInfo {
 
 /// Nobody waits longer, and no clock overflows.
 const LONGEST_LIMIT: Duration = Duration::from_hours(30 * 24);
-/// What is cut off at the end of the grace has so long to clean up.
-const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
+/// What is cut off at the end of the grace has so long to clean up, or to end the window of sound that it hears. Kubernetes kills
+/// two seconds later (contract §3).
+const CLEANUP_LIMIT: Duration = Duration::from_secs(8);
 
 /// What handlers work with.
 #[derive(Clone, FromRef)]

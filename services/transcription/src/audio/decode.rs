@@ -13,6 +13,7 @@ use symphonia_adapter_libopus::OpusDecoder;
 
 use self::resample::Resample;
 use super::AudioFormat;
+use crate::stop::{Stop, Stopped};
 use crate::storage::StorageError;
 
 mod resample;
@@ -29,6 +30,9 @@ pub enum DecodeError {
     /// Reading it failed: the storage's fault, not the recording's.
     #[error("reading the recording")]
     Read(#[source] StorageError),
+    /// It was time to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 /// A recording that is decoded as far as it is asked for.
@@ -37,6 +41,7 @@ pub struct Samples {
     track: Track,
     codecs: CodecRegistry,
     format: AudioFormat,
+    stop: Stop,
     resampler: Option<Resample>,
     interleaved: Vec<f32>,
     decoded_any: bool,
@@ -52,10 +57,11 @@ struct Track {
 }
 
 impl Samples {
-    /// Opens a recording. `source` gives a reader at its start.
+    /// Opens a recording. `source` gives a reader at its start. Whatever it takes ends when it is time to stop.
     pub fn open(
         source: impl Fn() -> Box<dyn MediaSource>,
         format: AudioFormat,
+        stop: Stop,
     ) -> Result<Self, DecodeError> {
         // A file that is shorter than its head says is read to where it breaks off. The reader of MP4 then loses the sound unless it
         // is told that the file is longer, which it believes of any file but one with its index at the end; that of Matroska
@@ -70,8 +76,8 @@ impl Samples {
                 super::open(Box::new(stream), format).map_err(|_| error)
             }),
         };
-        let reader = reader.map_err(|error| match of_storage(error) {
-            Ok(error) => DecodeError::Read(error),
+        let reader = reader.map_err(|error| match of_source(error) {
+            Ok(error) => error,
             Err(error) => refuse(format, &error.to_string()),
         })?;
         let mut codecs = CodecRegistry::new();
@@ -83,6 +89,7 @@ impl Samples {
             track,
             codecs,
             format,
+            stop,
             resampler: None,
             interleaved: Vec::new(),
             decoded_any: false,
@@ -94,6 +101,8 @@ impl Samples {
     /// Appends samples to `samples` until it holds `wanted` of them or the recording ends.
     pub fn fill(&mut self, samples: &mut Vec<f32>, wanted: usize) -> Result<(), DecodeError> {
         while samples.len() < wanted && !self.ended {
+            // A film can have hours of pictures between two sounds.
+            self.stop.check()?;
             match self.reader.next_packet() {
                 Ok(Some(packet)) if packet.track_id == self.track.id => {
                     self.decode(&packet, samples)?;
@@ -110,8 +119,8 @@ impl Samples {
                         }
                     }
                 }
-                Err(error) => match of_storage(error) {
-                    Ok(error) => return Err(DecodeError::Read(error)),
+                Err(error) => match of_source(error) {
+                    Ok(error) => return Err(error),
                     // A recording that breaks off is transcribed up to there.
                     Err(error) => {
                         self.damage.get_or_insert_with(|| error.to_string());
@@ -234,20 +243,34 @@ fn refuse(format: AudioFormat, why: &str) -> DecodeError {
     DecodeError::Undecodable(format!("The {name} recording cannot be decoded: {why}."))
 }
 
-/// The storage's error, if that is what stopped the reading; a file that breaks off is an I/O error too.
-fn of_storage(error: SymphoniaError) -> Result<StorageError, SymphoniaError> {
-    match error {
-        SymphoniaError::IoError(error) => error.downcast().map_err(SymphoniaError::IoError),
-        error => Err(error),
-    }
+/// The error of what the recording is read from, if that is what stopped the reading; a file that breaks off is an I/O error too.
+fn of_source(error: SymphoniaError) -> Result<DecodeError, SymphoniaError> {
+    let SymphoniaError::IoError(error) = error else {
+        return Err(error);
+    };
+    let error = match error.downcast::<StorageError>() {
+        Ok(error) => return Ok(DecodeError::Read(error)),
+        Err(error) => error,
+    };
+    let stopped = error.downcast::<Stopped>();
+    stopped
+        .map(DecodeError::Stopped)
+        .map_err(SymphoniaError::IoError)
 }
 
+/// One channel of samples from -1 to 1. Files of floating-point numbers hold larger ones too, and some that are none, with which
+/// neither the model nor the detector of voices can do anything.
 fn mix_down(interleaved: &[f32], channels: usize) -> impl Iterator<Item = f32> {
     #[expect(clippy::cast_precision_loss, reason = "a handful of channels")]
     let share = 1.0 / channels as f32;
-    interleaved
-        .chunks_exact(channels)
-        .map(move |frame| frame.iter().sum::<f32>() * share)
+    interleaved.chunks_exact(channels).map(move |frame| {
+        let mixed = frame.iter().sum::<f32>() * share;
+        if mixed.is_nan() {
+            0.0
+        } else {
+            mixed.clamp(-1.0, 1.0)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -258,5 +281,14 @@ mod tests {
     fn channels_are_mixed_evenly() {
         let mono = mix_down(&[1.0, 0.0, 0.5, 0.5, -1.0, 1.0], 2).collect::<Vec<_>>();
         assert_eq!(mono, [0.5, 0.5, 0.0]);
+    }
+
+    #[test]
+    fn what_is_no_sound_becomes_one() {
+        let mono = mix_down(&[f32::NAN, f32::INFINITY, -1e30, 0.25], 1).collect::<Vec<_>>();
+        assert_eq!(mono, [0.0, 1.0, -1.0, 0.25]);
+        // The sum of two infinities.
+        let mono = mix_down(&[f32::INFINITY, f32::NEG_INFINITY], 2).collect::<Vec<_>>();
+        assert_eq!(mono, [0.0]);
     }
 }

@@ -15,9 +15,10 @@ use tracing::{Span, info};
 use transcription_common::problem::FieldError;
 
 use super::{Asked, Options, Transcription};
-use crate::audio::decode::{DecodeError, Samples};
+use crate::audio::decode::Samples;
 use crate::error::Error;
 use crate::metrics::TranscriptionMetrics;
+use crate::stop::Stop;
 
 mod fallback;
 mod listen;
@@ -27,7 +28,7 @@ mod tokens;
 mod voice;
 mod windows;
 
-use listen::{Failure, Heard, Stop, listen};
+use listen::{Failure, Heard, listen};
 use model::Model;
 
 /// A loaded model. Each worker transcribes one recording at a time; the other recordings wait in order of arrival.
@@ -100,6 +101,7 @@ impl Whisper {
             options,
             limit,
             cut,
+            in_flight,
         } = asked;
         let deadline = Instant::now() + limit;
         let too_late = || Error::EngineTimeout {
@@ -119,10 +121,11 @@ impl Whisper {
         };
         let work = tokio::task::spawn_blocking(move || {
             let _in_span = span.entered();
-            let heard = Samples::open(|| recording.open(), format)
+            let heard = Samples::open(|| recording.open_until(&stop), format, stop.clone())
                 .map_err(Failure::from)
                 .and_then(|mut samples| listen(&model, &mut samples, &options, &stop));
-            drop(turn);
+            // Not with the answer: a client whose time is over does not wait for the window that is being heard.
+            drop((turn, in_flight));
             heard
         });
         // The client hears at once that it took too long; the worker is free again after the window that it is in.
@@ -132,8 +135,8 @@ impl Whisper {
         let heard = heard.map_err(|failure| match failure {
             Failure::Stopped if cut.is_cancelled() => Error::Stopping,
             Failure::Stopped => too_late(),
-            Failure::Decode(DecodeError::Undecodable(why)) => Error::Undecodable(why),
-            Failure::Decode(DecodeError::Read(error)) => Error::Storage(error),
+            Failure::Undecodable(why) => Error::Undecodable(why),
+            Failure::Read(error) => Error::Storage(error),
             Failure::Engine(error) => Error::Engine(error),
         })?;
         let Heard {

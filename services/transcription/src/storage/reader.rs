@@ -1,5 +1,6 @@
 //! An object read like a file, a range at a time, so that memory does not grow with it.
 
+use std::future::pending;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use symphonia::core::io::MediaSource;
 use tokio::runtime::Handle;
 
 use super::{ObjectKey, Storage, StorageError};
+use crate::stop::{Stop, Stopped};
 
 /// Bytes a request. Decoding reads in order, so larger ranges mean fewer requests and more memory.
 const RANGE_BYTES: u64 = 1024 * 1024;
@@ -16,6 +18,8 @@ struct ObjectReader {
     storage: Storage,
     key: ObjectKey,
     size_bytes: u64,
+    /// What ends a read that the bucket takes its time for.
+    stop: Option<Stop>,
     runtime: Handle,
     position: u64,
     range_start: u64,
@@ -24,11 +28,12 @@ struct ObjectReader {
 
 impl ObjectReader {
     /// A reader at the object's start. Must be made inside the runtime that will do the requests.
-    fn new(storage: Storage, key: ObjectKey, size_bytes: u64) -> Self {
+    fn new(storage: Storage, key: ObjectKey, size_bytes: u64, stop: Option<Stop>) -> Self {
         Self {
             storage,
             key,
             size_bytes,
+            stop,
             runtime: Handle::current(),
             position: 0,
             range_start: 0,
@@ -53,7 +58,18 @@ impl Read for ObjectReader {
         if self.buffered().is_empty() {
             let last = (self.position + RANGE_BYTES).min(self.size_bytes) - 1;
             let range = self.storage.get_range(&self.key, self.position, last);
-            self.range = self.runtime.block_on(range).map_err(io::Error::other)?;
+            let stopped = async {
+                match &self.stop {
+                    Some(stop) => stop.reached().await,
+                    None => pending().await,
+                }
+            };
+            self.range = self.runtime.block_on(async {
+                tokio::select! {
+                    range = range => range.map_err(io::Error::other),
+                    () = stopped => Err(io::Error::other(Stopped)),
+                }
+            })?;
             self.range_start = self.position;
         }
         let buffered = self.buffered();
@@ -140,13 +156,22 @@ impl Recording {
 
     /// Opens it at its start. Must be called inside the runtime; reading blocks.
     pub fn open(&self) -> Box<dyn MediaSource> {
+        self.source(None)
+    }
+
+    /// The same, but a read fails with [`Stopped`] when it is time to stop.
+    pub fn open_until(&self, stop: &Stop) -> Box<dyn MediaSource> {
+        self.source(Some(stop.clone()))
+    }
+
+    fn source(&self, stop: Option<Stop>) -> Box<dyn MediaSource> {
         match self.clone() {
             Self::Memory(bytes) => Box::new(io::Cursor::new(bytes)),
             Self::Object {
                 storage,
                 key,
                 size_bytes,
-            } => Box::new(ObjectReader::new(storage, key, size_bytes)),
+            } => Box::new(ObjectReader::new(storage, key, size_bytes, stop)),
         }
     }
 }

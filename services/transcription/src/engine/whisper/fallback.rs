@@ -7,8 +7,9 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use tracing::debug;
 
-use super::listen::{Failure, Stop};
+use super::listen::Failure;
 use super::model::{Encoded, Generated, Model};
+use crate::stop::Stop;
 
 /// Temperatures in the order in which they are tried after 0.
 const TEMPERATURES: [f32; 5] = [0.2, 0.4, 0.6, 0.8, 1.0];
@@ -72,7 +73,8 @@ impl Attempt {
     }
 
     fn may_be_repeated(&self) -> bool {
-        self.generated.log_probability >= LEAST_LOG_PROBABILITY
+        !self.generated.is_cut
+            && self.generated.log_probability >= LEAST_LOG_PROBABILITY
             && self.compression_ratio < ENDLESS_COMPRESSION_RATIO
     }
 
@@ -81,7 +83,8 @@ impl Attempt {
         self.may_be_repeated() && 4 * self.generated.ids.len() <= 5 * self.expected.tokens
     }
 
-    fn is_good(&self) -> bool {
+    /// Whether it need not be asked again.
+    pub fn is_good(&self) -> bool {
         self.is_silence()
             || self.generated.log_probability >= LEAST_LOG_PROBABILITY
                 && (!self.repeats_itself() || self.has_time_to_repeat())
@@ -151,13 +154,14 @@ pub fn hear(
         );
         Ok::<_, Failure>(attempt)
     };
-    let first = ask(&prompts.after, 0.0, prompts.alone.is_none())?;
+    let only_alone = prompts.alone.is_none();
+    let first = ask(&prompts.after, 0.0, only_alone)?;
     if first.is_good() {
         return Ok(first);
     }
     let mut attempts = vec![first];
     let alone = prompts.alone.iter().map(|prompt| (prompt, 0.0, true));
-    let warmer = TEMPERATURES.map(|temperature| (&prompts.after, temperature, false));
+    let warmer = TEMPERATURES.map(|temperature| (&prompts.after, temperature, only_alone));
     for (prompt, temperature, alone) in alone.chain(warmer) {
         let attempt = ask(prompt, temperature, alone)?;
         if attempt.is_good() {
@@ -217,6 +221,7 @@ mod tests {
             generated: Generated {
                 ids: tokens(200),
                 tokens: Vec::new(),
+                is_cut: false,
                 log_probability,
                 no_speech_probability: 0.1,
             },
@@ -277,6 +282,9 @@ mod tests {
         assert!(!with(-0.2, 2.5, 23));
         assert!(!with(-1.2, 2.5, 20));
         assert!(!with(-0.2, 8.5, 20));
+        let mut endless = attempt(0.0, -0.2, 2.6);
+        endless.generated.is_cut = true;
+        assert!(!endless.confirms(&first));
 
         // If there is time for it.
         let mut slow = attempt(0.0, -0.2, 2.6);

@@ -1,9 +1,6 @@
 //! A recording heard window by window, each one beginning where the last whole sentence before it ended (`transcribe` in
 //! OpenAI's `transcribe.py`).
 
-use std::time::Instant;
-
-use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::fallback::{self, Attempt, Expected, Prompts};
@@ -14,6 +11,8 @@ use super::voice::{FRAMES_A_SECOND, Voice};
 use super::windows::{self, Followed, Segment};
 use crate::audio::decode::{DecodeError, SAMPLE_RATE, Samples};
 use crate::engine::Options;
+use crate::stop::{Stop, Stopped};
+use crate::storage::StorageError;
 
 /// What was said at a higher temperature is too uncertain to go on from.
 const RESET_TEMPERATURE: f32 = 0.5;
@@ -35,38 +34,32 @@ pub struct Heard {
     pub seconds: f64,
 }
 
-/// When to stop, although there is more to hear.
-pub struct Stop {
-    /// Nobody waits any more.
-    pub deadline: Instant,
-    /// The service ends.
-    pub cut: CancellationToken,
-}
-
 /// Why nothing was heard.
 #[derive(Debug)]
 pub enum Failure {
     /// The time was over, or the service ended.
     Stopped,
-    /// The recording, or reading it.
-    Decode(DecodeError),
+    /// The recording cannot be decoded: why, for the client.
+    Undecodable(String),
+    /// The recording could not be read from the bucket.
+    Read(StorageError),
     /// The model.
     Engine(anyhow::Error),
 }
 
-impl Stop {
-    /// Asked between two steps, none of which takes longer than a window does.
-    pub fn check(&self) -> Result<(), Failure> {
-        if Instant::now() >= self.deadline || self.cut.is_cancelled() {
-            return Err(Failure::Stopped);
+impl From<DecodeError> for Failure {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Undecodable(why) => Self::Undecodable(why),
+            DecodeError::Read(error) => Self::Read(error),
+            DecodeError::Stopped(_) => Self::Stopped,
         }
-        Ok(())
     }
 }
 
-impl From<DecodeError> for Failure {
-    fn from(error: DecodeError) -> Self {
-        Self::Decode(error)
+impl From<Stopped> for Failure {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
     }
 }
 
@@ -96,6 +89,7 @@ pub fn listen(
         previous: Vec::new(),
         text: String::new(),
         pace: Pace::USUAL,
+        settled_until: 0,
     };
     let mut window = Vec::with_capacity(WINDOW_SAMPLES);
     samples.fill(&mut window, WINDOW_SAMPLES)?;
@@ -108,7 +102,7 @@ pub fn listen(
         let next = if !voice.may_be_in(in_window) && is_nothing(&window[..in_window]) {
             in_window
         } else {
-            listener.hear(&window[..in_window], &voice, stop)?
+            listener.hear(heard_samples, &window[..in_window], &voice, stop)?
         };
         let next = next.clamp(1, in_window);
         window.drain(..next);
@@ -142,6 +136,9 @@ struct Listener<'a> {
     previous: Vec<String>,
     text: String,
     pace: Pace,
+    /// The end, in samples of the recording, of the window that was last heard again from within. Until then none is: what is no
+    /// speech at all (a song, a crowd) would be heard over and over, and get a few words each time.
+    settled_until: u64,
 }
 
 /// How fast is spoken.
@@ -183,8 +180,14 @@ fn later(lost: Option<usize>) -> usize {
 }
 
 impl Listener<'_> {
-    /// Hears a window, and gives the number of samples after which the next one begins.
-    fn hear(&mut self, samples: &[f32], voice: &Voice, stop: &Stop) -> Result<usize, Failure> {
+    /// Hears a window that begins at a sample of the recording, and gives the number of samples after which the next one begins.
+    fn hear(
+        &mut self,
+        at: u64,
+        samples: &[f32],
+        voice: &Voice,
+        stop: &Stop,
+    ) -> Result<usize, Failure> {
         // Encoded once, for the language and for every attempt: it is a third of the work.
         let encoded = self.model.encode(samples)?;
         let language = self.language_of(&encoded)?;
@@ -223,13 +226,15 @@ impl Listener<'_> {
                 then = again.2,
                 "a window was heard again without the text before it"
             );
-            if !again.0.is_silence() && later(again.2) > later(lost) {
+            if again.0.is_good() && !again.0.is_silence() && later(again.2) > later(lost) {
                 (attempt, followed, lost) = again;
             }
         }
         if let Some(from) = lost
             && from >= LEAST_STEP_SAMPLES
+            && at >= self.settled_until
         {
+            self.settled_until = at + samples.len() as u64;
             debug!(
                 from,
                 "something is left out of a window: the next one begins there"

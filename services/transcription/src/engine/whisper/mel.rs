@@ -184,28 +184,47 @@ fn mel_to_hertz(mel: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Values of the `mel_filters.npz` that OpenAI ships with Whisper.
+    /// Values of the `mel_filters.npz` that OpenAI ships with Whisper: band, bin, weight. 128 bands are large-v3's and turbo's.
     #[test]
     fn filters_are_those_that_openai_ships() {
-        let filters = mel_filters(80);
-        let weight = |band: usize, bin: usize| {
-            let filter: &Filter = &filters[band];
-            bin.checked_sub(filter.first_bin)
-                .and_then(|at| filter.weights.get(at))
-                .copied()
-                .unwrap_or(0.0)
-        };
-        for (band, bin, expected) in EXPECTED_FILTERS {
-            assert!(
-                (weight(band, bin) - expected).abs() < 1e-7,
-                "band {band}, bin {bin}: {} for {expected}",
-                weight(band, bin)
-            );
+        for (bands, expected, sum) in [
+            (80, OF_80_BANDS, 1.999_024_2),
+            (128, OF_128_BANDS, 3.190_985_7),
+        ] {
+            let filters = mel_filters(bands);
+            assert_eq!(filters.len(), bands);
+            for (band, bin, expected) in expected {
+                let filter = &filters[band];
+                let weight = bin.checked_sub(filter.first_bin);
+                let weight = weight.and_then(|at| filter.weights.get(at).copied());
+                let weight = weight.unwrap_or(0.0);
+                assert!(
+                    (weight - expected).abs() < 1e-7,
+                    "{bands} bands, band {band}, bin {bin}: {weight} for {expected}",
+                );
+            }
+            let weights = filters.iter().flat_map(|filter| &filter.weights);
+            let of_all = weights.sum::<f32>();
+            assert!((of_all - sum).abs() < 1e-4, "{of_all} for {sum}");
         }
     }
 
-    const EXPECTED_FILTERS: [(usize, usize, f32); 3] =
-        [(0, 0, 0.0), (0, 1, 0.024_862_59), (1, 1, 0.001_990_82)];
+    const OF_80_BANDS: [(usize, usize, f32); 6] = [
+        (0, 0, 0.0),
+        (0, 1, 0.024_862_595),
+        (1, 2, 0.022_871_772),
+        (40, 43, 0.014_735_566),
+        (78, 185, 0.003_406_326),
+        (79, 192, 0.003_164_711_6),
+    ];
+    const OF_128_BANDS: [(usize, usize, f32); 6] = [
+        (0, 0, 0.0),
+        (0, 1, 0.012_373_987),
+        (1, 1, 0.030_392_565),
+        (64, 43, 0.018_091_518),
+        (126, 191, 0.004_951_984),
+        (127, 195, 0.005_041_601_7),
+    ];
 
     #[test]
     fn silence_is_flat_and_a_tone_stands_out_in_its_band() {

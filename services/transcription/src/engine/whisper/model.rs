@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context, ensure};
 use ct2rs::sys::{self, ComputeType, StorageView, WhisperOptions};
+use serde::Deserialize;
 
 use super::mel::{FRAMES, LogMel};
 use super::tokens::Tokens;
@@ -13,11 +14,25 @@ use super::tokens::Tokens;
 /// Alternatives that are followed at once, and hypotheses to choose from at a temperature, as OpenAI's command does.
 const BEAM_SIZE: usize = 5;
 const BEST_OF: usize = 5;
+/// Tokens that the decoder has room for, the prompt included, and those of a text in it (`max_length` in CTranslate2).
+const CONTEXT_TOKENS: usize = 448;
+const MAX_TOKENS: usize = CONTEXT_TOKENS / 2;
 /// Whatever is drawn by lot (temperatures above 0) is drawn the same way after each start.
 const SEED: u32 = 42;
 /// The files of a model's directory that are needed; the vocabulary is in one of two.
 const FILES: [&str; 3] = ["model.bin", "config.json", "tokenizer.json"];
 const VOCABULARIES: [&str; 2] = ["vocabulary.json", "vocabulary.txt"];
+
+/// What CTranslate2 takes from `config.json` without looking whether it is there. Its converter writes `null` for none.
+#[derive(Deserialize)]
+struct Config {
+    #[serde(deserialize_with = "Option::deserialize")]
+    suppress_ids: Option<Vec<usize>>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    suppress_ids_begin: Option<Vec<usize>>,
+    /// Used with multilingual models only.
+    lang_ids: Option<Vec<usize>>,
+}
 
 /// A loaded model.
 pub struct Model {
@@ -37,6 +52,8 @@ pub struct Generated {
     pub ids: Vec<usize>,
     /// The same tokens as they are written.
     pub tokens: Vec<String>,
+    /// Whether the model stopped because there was no more room, and not because it had said everything.
+    pub is_cut: bool,
     /// The mean logarithm of the tokens' probabilities.
     pub log_probability: f32,
     /// How probable it is that nothing is said.
@@ -44,7 +61,7 @@ pub struct Generated {
 }
 
 impl Model {
-    /// Loads the model in `directory`. Its `workers` share the cores and the memory of the weights.
+    /// Loads the model in `directory`. Its `workers` share the cores; each has the weights for itself.
     ///
     /// Fails with a sentence for the person who started the program.
     pub fn load(directory: &Path, workers: usize) -> anyhow::Result<Self> {
@@ -65,6 +82,8 @@ impl Model {
         let vocabulary = vocabulary
             .with_context(|| no_model(format!("it has neither {}", VOCABULARIES.join(" nor "))))?;
         let tokens = Tokens::load(directory, vocabulary)?;
+        check_config(directory, &tokens)
+            .map_err(|error| error.context(no_model("config.json".to_owned())))?;
         let threads = available_parallelism().map_or(1, usize::from);
         let config = sys::Config {
             compute_type: ComputeType::INT8,
@@ -132,6 +151,7 @@ impl Model {
                 ..common
             }
         };
+        let prompt_tokens = prompt.len();
         let results = self.whisper.generate(&window.0, &[prompt], &settings)?;
         let result = results.into_iter().next();
         let mut result = result.context("the model gave no result")?;
@@ -140,6 +160,8 @@ impl Model {
             "the model gave no text"
         );
         let ids = result.sequences_ids.swap_remove(0);
+        let room = MAX_TOKENS.min(CONTEXT_TOKENS.saturating_sub(prompt_tokens));
+        let is_cut = ids.len() + 1 >= room;
         // CTranslate2 divides the score by the length of the text; the reference counts the end token too.
         #[expect(clippy::cast_precision_loss, reason = "at most 448 tokens")]
         let length = ids.len() as f32;
@@ -147,8 +169,33 @@ impl Model {
         Ok(Generated {
             ids,
             tokens: result.sequences.swap_remove(0),
+            is_cut,
             log_probability: score * length / (length + 1.0),
             no_speech_probability: result.no_speech_prob,
         })
     }
+}
+
+/// Fails if `config.json` is another program's (Hugging Face's has the same name), or another model's.
+fn check_config(directory: &Path, tokens: &Tokens) -> anyhow::Result<()> {
+    let text = fs::read_to_string(directory.join("config.json")).context("it cannot be read")?;
+    let Config {
+        suppress_ids,
+        suppress_ids_begin,
+        lang_ids,
+    } = serde_json::from_str(&text).context("it is not CTranslate2's")?;
+    let lang_ids = lang_ids.unwrap_or_default();
+    let suppressed = [suppress_ids, suppress_ids_begin].into_iter().flatten();
+    ensure!(
+        suppressed
+            .flatten()
+            .chain(lang_ids.iter().copied())
+            .all(|id| id < tokens.count()),
+        "it names tokens that the vocabulary does not have"
+    );
+    ensure!(
+        !lang_ids.is_empty() || !tokens.is_multilingual(),
+        "it names no languages, and the vocabulary has some"
+    );
+    Ok(())
 }

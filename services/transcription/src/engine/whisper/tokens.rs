@@ -8,6 +8,8 @@ use tokenizers::Tokenizer;
 
 /// Tokens of a prompt that the model has room for: half of its text context, less one (OpenAI's `decoding.py`).
 pub const MAX_PROMPT_TOKENS: usize = 223;
+/// Tokens of the client's words in it.
+const MAX_HINT_TOKENS: usize = MAX_PROMPT_TOKENS / 2;
 
 const START: &str = "<|startoftranscript|>";
 const START_OF_PREVIOUS: &str = "<|startofprev|>";
@@ -21,6 +23,7 @@ pub struct Tokens {
     end_of_text: u32,
     first_timestamp: u32,
     multilingual: bool,
+    count: usize,
 }
 
 impl Tokens {
@@ -28,7 +31,7 @@ impl Tokens {
     pub fn load(directory: &Path, vocabulary: &str) -> anyhow::Result<Self> {
         let file = directory.join("tokenizer.json");
         let shown = file.display();
-        let tokenizer = Tokenizer::from_file(&file)
+        let mut tokenizer = Tokenizer::from_file(&file)
             .map_err(|error| anyhow::anyhow!("WHISPER_MODEL: {shown} cannot be read: {error}"))?;
         let id = |token: &str| {
             tokenizer.token_to_id(token).with_context(|| {
@@ -50,6 +53,8 @@ impl Tokens {
                 "WHISPER_MODEL: {shown} belongs to another model than {vocabulary} beside it: {token} is not token {id} there"
             );
         }
+        // What a client writes is words, also if it looks like an order to the model.
+        tokenizer.set_encode_special_tokens(true);
         // The multilingual vocabulary has one more text token than GPT-2's 50 256, on which English-only models stand.
         let multilingual = start > 50_257;
         Ok(Self {
@@ -57,7 +62,13 @@ impl Tokens {
             end_of_text,
             first_timestamp: no_timestamps + 1,
             multilingual,
+            count: in_model.len(),
         })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     /// Whether the model was trained on more than English.
@@ -80,13 +91,14 @@ impl Tokens {
         self.first_timestamp as usize
     }
 
-    /// The tokens of words that come before what the model hears. Of too many, the last are kept.
+    /// The tokens of words that come before what the model hears. Of too many, the last are kept: there must be room for the text
+    /// before a window too.
     pub fn encode(&self, words: &str) -> anyhow::Result<Vec<String>> {
         let encoded = self
             .tokenizer
             .encode(format!(" {}", words.trim()), false)
             .map_err(|error| anyhow::anyhow!("turning the prompt into tokens: {error}"))?;
-        Ok(last(encoded.get_tokens(), MAX_PROMPT_TOKENS).to_vec())
+        Ok(last(encoded.get_tokens(), MAX_HINT_TOKENS).to_vec())
     }
 
     /// What the model continues: the client's words and the text before, as far as there is room, then what it is to do. An

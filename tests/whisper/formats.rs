@@ -2,8 +2,8 @@
 //! should be.
 
 use transcription_tests::client::Answer;
-use transcription_tests::sound::{ffmpeg, samples, wav};
-use transcription_tests::speech::{Clip, librivox, word_errors, words};
+use transcription_tests::sound::{conversation, ffmpeg, samples, wav};
+use transcription_tests::speech::{Clip, librivox, times_heard, word_errors, words};
 use transcription_tests::transcription::Transcription;
 
 /// How many words more than in the original may be wrong.
@@ -169,6 +169,12 @@ async fn every_kind_of_sample_and_up_to_eight_channels_are_heard() {
             assert_heard(&stack, &clip, file, extension, &name).await;
         }
     }
+    // The words are in one channel only.
+    for side in ["c0=c0|c1=0*c0", "c0=0*c0|c1=c0"] {
+        let pan = format!("pan=stereo|{side}");
+        let file = ffmpeg(&clip.wav, &["-af", &pan], "wav").await;
+        assert_heard(&stack, &clip, file, "wav", side).await;
+    }
     let lossless = ffmpeg(&clip.wav, &["-c:a", "alac"], "m4a").await;
     assert_heard(&stack, &clip, lossless, "m4a", "alac").await;
 }
@@ -235,14 +241,13 @@ async fn tagged_padded_and_variable_files_are_heard() {
     let file = ffmpeg(&clip.wav, &fragments, "m4a").await;
     assert_heard(&stack, &clip, file, "m4a", "in fragments").await;
     // Two recordings one after another in one file, which Ogg allows.
-    let half = |samples: &[f32]| wav(samples);
     let all = samples(&clip);
     let middle = all.len() / 2;
     let vorbis = ["-c:a", "libvorbis"];
-    let mut chained = ffmpeg(&half(&all[..middle]), &vorbis, "ogg").await;
+    let mut chained = ffmpeg(&wav(&all[..middle]), &vorbis, "ogg").await;
     chained.extend(
         ffmpeg(
-            &half(&all[middle..]),
+            &wav(&all[middle..]),
             &[&vorbis[..], &["-ar", "44100"]].concat(),
             "ogg",
         )
@@ -323,6 +328,18 @@ async fn what_cannot_be_decoded_says_why() {
         )
         .await;
     assert_undecodable(&answer, "Matroska");
+    // Six channels, which the decoders of AAC and Opus here do not take.
+    for (codec, extension, format) in [
+        ("aac", "m4a", "M4A/MP4"),
+        ("aac", "aac", "AAC"),
+        ("libopus", "ogg", "Ogg"),
+    ] {
+        let six = ["-af", "aformat=channel_layouts=5.1", "-c:a", codec];
+        let packed = ffmpeg(&clip.wav, &six, extension).await;
+        let answer = stack.transcribe("1", "a", packed).await;
+        let detail = assert_undecodable(&answer, format);
+        println!("{detail}");
+    }
     // A rate that nobody has.
     let mut wav = clip.wav.clone();
     wav[24..28].fill(0xff);
@@ -354,4 +371,56 @@ async fn a_tenth_of_a_second_is_a_recording() {
         assert_eq!(answer.json["duration_seconds"], 0.1, "{rate}");
         assert_eq!(answer.json["transcription"], "", "{rate}");
     }
+}
+
+#[tokio::test]
+async fn an_mp4_with_its_index_at_the_end_is_heard_from_the_bucket() {
+    let stack = Transcription::start_whisper("tiny.en", []).await;
+    let clips = librivox();
+    // Without loss, twelve bytes a frame: too large for the memory.
+    let talk = conversation(&clips, 60, 0.3..2.0, 9);
+    let lossless = [
+        "-ar",
+        "48000",
+        "-ac",
+        "2",
+        "-sample_fmt",
+        "s32p",
+        "-c:a",
+        "alac",
+    ];
+    let noise = ["-bitexact"];
+    let arguments = [&lossless[..], &noise].concat();
+    let file = ffmpeg(&wav(&talk.samples), &arguments, "m4a").await;
+    assert!(file.len() > 8 * 1024 * 1024, "{}", file.len());
+    let index = file.windows(4).position(|name| name == b"moov").unwrap();
+    assert!(index > file.len() / 2, "{index}");
+
+    let text = heard(&stack, file, "m4a", "index at the end").await;
+
+    for clip in &clips {
+        println!("{}", times_heard(&text, &clip.words));
+    }
+    let heard = clips.iter().map(|clip| times_heard(&text, &clip.words));
+    assert_eq!(heard.sum::<usize>(), talk.played.len(), "{text}");
+}
+
+#[tokio::test]
+async fn the_seconds_of_a_recording_are_counted_though_its_headers_do_not_tell_them() {
+    let stack = Transcription::start_whisper("tiny.en", []).await;
+    let clip = librivox().swap_remove(0);
+    // A stream that was never finished: the number of samples is 0, which means unknown.
+    let mut file = ffmpeg(&clip.wav, &[], "flac").await;
+    file[21] &= 0xf0;
+    file[22..26].fill(0);
+
+    let answer = stack.transcribe("1", "a.flac", file).await;
+
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.json.get("duration_seconds").is_none(), "{answer:?}");
+    let metrics = stack.metrics().await;
+    let seconds = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("transcription_audio_seconds_total "));
+    assert_eq!(seconds, Some("7.1"), "{metrics}");
 }

@@ -19,8 +19,6 @@ const RESET_TEMPERATURE: f32 = 0.5;
 
 /// A second.
 const SHORT_SAMPLES: usize = SAMPLE_RATE as usize;
-/// A window that is heard again from within moves on by at least a second.
-const LEAST_STEP_SAMPLES: usize = SAMPLE_RATE as usize;
 /// 66 dB below full scale, 16 steps of 16-bit numbers.
 const FAINT: f32 = 0.0005;
 
@@ -89,7 +87,6 @@ pub fn listen(
         previous: Vec::new(),
         text: String::new(),
         pace: Pace::USUAL,
-        settled_until: 0,
     };
     let mut window = Vec::with_capacity(WINDOW_SAMPLES);
     samples.fill(&mut window, WINDOW_SAMPLES)?;
@@ -102,7 +99,7 @@ pub fn listen(
         let next = if !voice.may_be_in(in_window) && is_nothing(&window[..in_window]) {
             in_window
         } else {
-            listener.hear(heard_samples, &window[..in_window], &voice, stop)?
+            listener.hear(&window[..in_window], &voice, stop)?
         };
         let next = next.clamp(1, in_window);
         window.drain(..next);
@@ -136,9 +133,6 @@ struct Listener<'a> {
     previous: Vec<String>,
     text: String,
     pace: Pace,
-    /// The end, in samples of the recording, of the window that was last heard again from within. Until then none is: what is no
-    /// speech at all (a song, a crowd) would be heard over and over, and get a few words each time.
-    settled_until: u64,
 }
 
 /// How fast is spoken.
@@ -180,14 +174,8 @@ fn later(lost: Option<usize>) -> usize {
 }
 
 impl Listener<'_> {
-    /// Hears a window that begins at a sample of the recording, and gives the number of samples after which the next one begins.
-    fn hear(
-        &mut self,
-        at: u64,
-        samples: &[f32],
-        voice: &Voice,
-        stop: &Stop,
-    ) -> Result<usize, Failure> {
+    /// Hears a window, and gives the number of samples after which the next one begins.
+    fn hear(&mut self, samples: &[f32], voice: &Voice, stop: &Stop) -> Result<usize, Failure> {
         // Encoded once, for the language and for every attempt: it is a third of the work.
         let encoded = self.model.encode(samples)?;
         let language = self.language_of(&encoded)?;
@@ -212,7 +200,7 @@ impl Listener<'_> {
             let lost = followed.lost(|range| voice.speaks_in(range), is_thin);
             Ok((attempt, followed, lost))
         };
-        let (mut attempt, mut followed, mut lost) = ask(&prompts)?;
+        let (mut attempt, mut followed, lost) = ask(&prompts)?;
         if attempt.is_silence() {
             return Ok(samples.len());
         }
@@ -227,19 +215,8 @@ impl Listener<'_> {
                 "a window was heard again without the text before it"
             );
             if again.0.is_good() && !again.0.is_silence() && later(again.2) > later(lost) {
-                (attempt, followed, lost) = again;
+                (attempt, followed, _) = again;
             }
-        }
-        if let Some(from) = lost
-            && from >= LEAST_STEP_SAMPLES
-            && at >= self.settled_until
-        {
-            self.settled_until = at + samples.len() as u64;
-            debug!(
-                from,
-                "something is left out of a window: the next one begins there"
-            );
-            followed.cut(from);
         }
         self.take(&attempt, &followed.segments, &language, voice)?;
         Ok(followed.next_window)

@@ -105,12 +105,6 @@ impl Followed {
         }
         speaks(from..self.next_window).then_some(from)
     }
-
-    /// Leaves the window from this sample on to the next one.
-    pub fn cut(&mut self, from: usize) {
-        self.segments.retain(|segment| segment.time.end <= from);
-        self.next_window = self.next_window.min(from);
-    }
 }
 
 #[cfg(test)]
@@ -202,10 +196,5 @@ mod tests {
         assert_eq!(heard.lost(voice(30..31), full), None);
         let thin = |segment: &Segment| segment.time.start > 5 * 16_000;
         assert_eq!(heard.lost(voice(2..5), thin), second(9));
-
-        let mut heard = heard;
-        heard.cut(9 * 16_000);
-        assert_eq!(heard.segments.len(), 1);
-        assert_eq!(heard.next_window, 9 * 16_000);
     }
 }

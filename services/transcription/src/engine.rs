@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use transcription_common::tls::TlsSettings;
 
 use crate::audio::AudioFormat;
@@ -175,6 +176,15 @@ impl Engine {
             Self::Gemini(_) => Ok(()),
             #[cfg(feature = "whisper")]
             Self::Whisper(whisper) => whisper.check(options),
+        }
+    }
+
+    /// What is left to do after answers; to be waited for when the service ends.
+    pub fn leftovers(&self) -> TaskTracker {
+        match self {
+            Self::Gemini(gemini) => gemini.leftovers(),
+            #[cfg(feature = "whisper")]
+            Self::Whisper(_) => TaskTracker::new(),
         }
     }
 

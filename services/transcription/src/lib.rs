@@ -51,7 +51,7 @@ const BUILD: BuildInfo = BuildInfo {
 /// Nobody waits longer, and no clock overflows.
 const LONGEST_LIMIT: Duration = Duration::from_hours(30 * 24);
 /// What is cut off at the end of the grace has so long to clean up.
-const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
+const CLEANUP_LIMIT: Duration = Duration::from_secs(6);
 
 /// What handlers work with.
 #[derive(Clone, FromRef)]
@@ -141,6 +141,7 @@ impl Service {
             settings,
         } = self;
         let jobs = state.workshop.jobs.clone();
+        let leftovers = state.workshop.engine.leftovers();
         let ending = state.workshop.ending.clone();
         let stop = async {
             stop.await;
@@ -155,17 +156,22 @@ impl Service {
         let stopped = server::serve_app(listeners, app, &settings, stop).await?;
         let grace = settings.grace();
         jobs.close();
-        if timeout_at(Instant::from_std(stopped) + grace, jobs.wait())
-            .await
-            .is_err()
-        {
+        leftovers.close();
+        let all_ended = async || {
+            jobs.wait().await;
+            // In this order: a job may leave something to do.
+            leftovers.wait().await;
+        };
+        let deadline = Instant::from_std(stopped) + grace;
+        if timeout_at(deadline, all_ended()).await.is_err() {
             warn!(
                 unfinished = jobs.len(),
-                "transcriptions were cut off; their recordings stay in state stored"
+                files_at_google = leftovers.len(),
+                "the grace is over; transcriptions that were cut off stay in state stored"
             );
             // Uploads are aborted, and files at Google deleted.
             ending.cut.cancel();
-            let _ = timeout(CLEANUP_LIMIT, jobs.wait()).await;
+            let _ = timeout(CLEANUP_LIMIT, all_ended()).await;
         }
         Ok(())
     }

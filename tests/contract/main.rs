@@ -8,6 +8,7 @@
 
 mod accounts;
 mod bucket;
+mod credentials;
 mod database;
 mod formats;
 mod gemini;
@@ -18,8 +19,10 @@ mod journey;
 mod login;
 mod long;
 mod observing;
+mod pictures;
 mod refusals;
 mod serving;
+mod small;
 mod speech;
 mod standalone;
 mod start;

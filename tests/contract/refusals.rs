@@ -12,6 +12,7 @@ use transcription_tests::files::data;
 use transcription_tests::process::eventually;
 use transcription_tests::speech::{as_large_wav, librivox};
 use transcription_tests::stack::{Environment, SIGNING_KEY, TwoServices};
+use transcription_tests::transcription::{Transcription, silent_wav};
 
 fn file(bytes: impl Into<Vec<u8>>) -> Part {
     Part::bytes(bytes.into()).file_name("a.wav")
@@ -178,27 +179,24 @@ async fn a_recording_that_cannot_be_decoded_is_kept_and_the_answer_names_it() {
 
 #[tokio::test]
 async fn more_at_once_than_one_user_may_is_refused_at_once() {
-    let settings = Environment::from([("MAX_CONCURRENT_PER_USER", "1".to_owned())]);
-    let stack = TwoServices::start_with(settings).await;
-    let ada = user(&stack).await;
-    let wav = librivox().swap_remove(0).wav;
+    let stack = Transcription::start_with([("MAX_CONCURRENT_PER_USER", "1")]).await;
+    stack.google.hold(1).await;
+    let first = stack.call("1", silent_wav(3000));
+    eventually("the first has its place", async || {
+        stack.count("transcription_in_flight").await == 1
+    })
+    .await;
 
-    let answers = tokio::join!(
-        ada.transcribe("1.wav", wav.clone()),
-        ada.transcribe("2.wav", wav.clone()),
-        ada.transcribe("3.wav", wav),
-    );
-
-    let answers = [answers.0, answers.1, answers.2];
-    assert_eq!(
-        answers.iter().filter(|answer| answer.status == 200).count(),
-        1,
-        "{answers:?}"
-    );
-    for answer in answers.iter().filter(|answer| answer.status != 200) {
+    for _ in 0..2 {
+        let answer = stack.transcribe("1", "a.wav", silent_wav(3000)).await;
         answer.assert_problem(429, "user_busy");
-        assert!(answer.headers.contains_key("retry-after"));
+        answer.header("retry-after");
     }
+    let other = stack.call("2", silent_wav(3000));
+    stack.google.release().await;
+
+    assert_eq!(first.await.unwrap().status, 200);
+    assert_eq!(other.await.unwrap().status, 200);
 }
 
 #[tokio::test]

@@ -9,7 +9,6 @@ use aws_sdk_s3::types::{
 use reqwest::Method;
 use reqwest::multipart::{Form, Part};
 use serde_json::json;
-use tokio::time::sleep;
 use transcription_tests::client::Answer;
 use transcription_tests::process::eventually;
 use transcription_tests::s3_proxy::Fault;
@@ -183,7 +182,10 @@ async fn a_text_that_waits_is_stored_before_the_service_ends() {
     assert_eq!(answer.json["storage"], "pending", "{answer:?}");
 
     stack.process.signal("TERM");
-    sleep(Duration::from_millis(500)).await;
+    eventually("it is at its end", async || {
+        stack.http.get(&stack.url).send().await.is_err()
+    })
+    .await;
     stack.proxy.heal();
 
     assert!(stack.process.ended().await.success());

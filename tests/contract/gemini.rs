@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 use transcription_tests::client::Answer;
 use transcription_tests::collector::Collector;
 use transcription_tests::files::{data, sha256_of};
 use transcription_tests::process::eventually;
+use transcription_tests::s3_proxy::Fault;
 use transcription_tests::speech::librivox;
 use transcription_tests::transcription::{GEMINI_KEY, Transcription, silent_wav, token};
 
@@ -826,5 +828,72 @@ async fn neither_the_key_nor_a_word_of_the_recording_is_in_a_log_and_no_trace_go
             let line = text.lines().find(|line| line.contains(secret));
             assert!(line.is_none(), "{secret} is in the {place}: {line:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_in_a_log_either_when_something_fails_or_goes_by_a_file() {
+    const WORDS: &str = "a sentence that nobody but its owner may read";
+    let stack = Transcription::start_with([
+        ("RUST_LOG", "trace"),
+        ("AWS_SESSION_TOKEN", ""),
+        ("MAX_UPLOAD_BYTES", "20000000"),
+    ])
+    .await;
+    let faults = [
+        json!({"bad_key": true}),
+        json!({"quota_per_day": true}),
+        json!({"block_reason": "SAFETY"}),
+        json!({"finish_reason": "RECITATION", "text": WORDS}),
+        json!({"cut_body": true, "text": WORDS}),
+        json!({"text": WORDS}),
+    ];
+    for size in [3000, 15 * MIB] {
+        for fault in &faults {
+            stack.google.fail_to_generate(1, fault.clone()).await;
+            stack
+                .transcribe("1", "secret name.wav", silent_wav(size))
+                .await;
+        }
+    }
+    stack
+        .google
+        .fail(json!([{"on": "upload_chunk", "fault": {"cut_before_answer": true}}, {"on": "file_get", "fault": {"cut_body": true}}]))
+        .await;
+    stack
+        .transcribe("1", "secret name.wav", silent_wav(15 * MIB))
+        .await;
+    // The bucket fails after the engine, with the text in its hands.
+    stack
+        .google
+        .fail_to_generate(1, json!({"text": WORDS}))
+        .await;
+    stack
+        .proxy
+        .fail(Method::PUT, "/transcripts/", Fault::SlowDown);
+    let pending = stack
+        .transcribe("1", "secret name.wav", silent_wav(3000))
+        .await;
+    assert_eq!(pending.json["storage"], "pending", "{pending:?}");
+    let large = stack
+        .transcribe("1", "secret name.wav", silent_wav(20_000_001))
+        .await;
+    large.assert_problem(413, "too_large");
+    let wrong = stack.transcribe("../2", "a.wav", silent_wav(3000)).await;
+    wrong.assert_problem(401, "token_invalid");
+
+    let log = stack.process.log();
+    assert!(log.contains("TRACE"), "the test is about the finest level");
+    for secret in [
+        GEMINI_KEY,
+        WORDS,
+        &token("1"),
+        &token("../2"),
+        transcription_tests::seaweedfs::SECRET_KEY,
+        transcription_tests::stack::SIGNING_KEY,
+        "secret name",
+    ] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "{secret} is in the log: {line:?}");
     }
 }

@@ -7,7 +7,7 @@ use reqwest::multipart::{Form, Part};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use transcription_tests::client::{Answer, User, http};
+use transcription_tests::client::{Answer, FILE_HEAD, User, form_head, http};
 use transcription_tests::files::data;
 use transcription_tests::process::eventually;
 use transcription_tests::speech::{as_large_wav, librivox};
@@ -206,14 +206,9 @@ async fn a_client_that_hangs_up_leaves_nothing_behind() {
     let recording = as_large_wav(&librivox());
     let address = stack.transcription.url.strip_prefix("http://").unwrap();
     let mut connection = TcpStream::connect(address).await.unwrap();
-    let head = format!(
-        "POST /transcribe HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\
-         Content-Type: multipart/form-data; boundary=frontier\r\n\r\n\
-         --frontier\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n",
-        ada.token,
-        recording.len() + 1000,
-    );
+    let head = form_head(&stack.transcription.url, &ada.token, recording.len() + 1000);
     connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(FILE_HEAD).await.unwrap();
     connection.write_all(&recording).await.unwrap();
     eventually("the upload is open", async || {
         stack.s3.open_uploads().await == 1

@@ -88,6 +88,11 @@ impl Service {
             telemetry: _,
             tls,
         } = config;
+        if jwt.jwt_secret_key.is_published() {
+            warn!(
+                "JWT_SECRET_KEY is the example of the old backend's documentation: everybody can make tokens with it; make one of your own with: auth-service make-key FILE"
+            );
+        }
         let metrics = Metrics::new(BUILD)?;
         let engine_name = settings.kind().name();
         let own_metrics = TranscriptionMetrics::new(&metrics, engine_name)?;

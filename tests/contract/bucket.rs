@@ -420,9 +420,10 @@ async fn a_bucket_is_made_once_and_a_smoke_test_shows_that_the_stack_works() {
         let mut rules = rules(&stack).await;
         rules.sort_unstable();
         // The second one was there already.
-        let expected = match expected.starts_with("Made") {
-            true => vec!["abort-incomplete-uploads"],
-            false => vec!["abort-incomplete-uploads", "retention"],
+        let expected = if expected.starts_with("Made") {
+            vec!["abort-incomplete-uploads"]
+        } else {
+            vec!["abort-incomplete-uploads", "retention"]
         };
         assert_eq!(rules, expected, "{said}");
         add_retention(&stack).await;

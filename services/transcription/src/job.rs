@@ -390,11 +390,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_fault_in_an_engine_is_an_error_like_others() {
-        async fn broken() -> Result<(), Error> {
-            panic!("a fault, caused on purpose")
-        }
+        let broken = async {
+            assert!(clock::now().year() < 2000, "a fault, caused on purpose");
+            Ok(())
+        };
 
-        let error = unless_it_panics(broken()).await.unwrap_err();
+        let error = unless_it_panics(broken).await.unwrap_err();
 
         assert_eq!(error.code(), "internal");
         unless_it_panics(async { Ok(()) }).await.unwrap();

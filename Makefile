@@ -13,6 +13,8 @@ cargo_build := cargo build --release --workspace --bins --locked
 
 # The slim transcription service is built alone and apart: together with the others it would be built with Whisper.
 slim_bin := $(or $(CARGO_TARGET_DIR),target)/slim/release
+# Nor has the stand-in for Google anything of the others: it is a static program, for an image from scratch.
+stand_in := $(or $(CARGO_TARGET_DIR),target)/stand-in
 
 # What `build_info` tells: the commit that was built.
 export BUILD_REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
@@ -21,7 +23,7 @@ run demo: export LOG_FORMAT ?= pretty
 run demo: export RUST_LOG ?= warn
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint build slim generate bench bench-whisper prepare
+.PHONY: help run demo test lint build slim stand-in generate bench bench-whisper prepare
 
 help: ## Lists the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -32,7 +34,7 @@ run: build ## Transcribes a recording, then serves on ports 8001 and 8000 until 
 demo: build ## Transcribes a recording and ends.
 	@$(bin)/transcription-standalone demo $(recording)
 
-test: lint build slim ## Lints, then runs all tests. Installs what they need.
+test: lint build slim stand-in ## Lints, then runs all tests. Installs what they need.
 	@for part in whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool ffmpeg faster-whisper; do tests/lab/fetch.sh $$part || exit 1; done
 	cargo test --release --workspace --locked --lib --test contract --test black_box
 	@echo "Whisper's tests take all cores and some minutes: one after another ..."
@@ -49,6 +51,9 @@ build: prepare
 slim: prepare
 	@[ -e $(slim_bin)/transcription-service ] || echo "Building the transcription service without Whisper, beside the other (a few minutes the first time) ..."
 	cargo build --release --locked --package transcription-service --target-dir $(dir $(slim_bin))
+
+stand-in: prepare
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --package gemini-stand-in --target x86_64-unknown-linux-gnu --target-dir $(stand_in)
 
 generate: build ## Writes the files that are made from the code.
 	@$(bin)/generate

@@ -1,11 +1,15 @@
 //! The engine Gemini, asked at its strict stand-in: what the client sees, and what Google would bill.
 
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 use transcription_tests::client::Answer;
 use transcription_tests::collector::Collector;
 use transcription_tests::files::{data, sha256_of};
 use transcription_tests::process::eventually;
+use transcription_tests::s3_proxy::Fault;
 use transcription_tests::speech::librivox;
 use transcription_tests::transcription::{GEMINI_KEY, Transcription, silent_wav, token};
 
@@ -47,6 +51,12 @@ fn case(
         calls,
         billed,
     }
+}
+
+/// An error in Google's words.
+fn said(status: u16, code: &str, message: &str, details: &Value) -> Value {
+    let error = json!({"code": status, "status": code, "message": message, "details": details});
+    json!({"status": status, "body": json!({"error": error}).to_string()})
 }
 
 #[expect(clippy::too_many_lines, reason = "it is a table")]
@@ -100,6 +110,86 @@ fn fault_table() -> Vec<Case> {
         case(1, json!({"html_502": true}), 200, "", 2, 1),
         case(1, json!({"array_error": true}), 200, "", 2, 1),
         case(1, json!({"status": 408, "body": "slow"}), 200, "", 2, 1),
+        case(1, json!({"status": 504, "body": "slow"}), 200, "", 2, 1),
+        case(
+            5,
+            json!({"status": 504, "body": "slow"}),
+            504,
+            "engine_timeout",
+            5,
+            0,
+        ),
+        case(
+            1,
+            json!({"status": 413, "body": "large"}),
+            502,
+            "engine_failed",
+            1,
+            0,
+        ),
+        case(
+            1,
+            json!({"status": 499, "body": "gone"}),
+            502,
+            "engine_failed",
+            1,
+            0,
+        ),
+        case(
+            1,
+            json!({"status": 401, "body": "{}"}),
+            503,
+            "engine_misconfigured",
+            1,
+            0,
+        ),
+        case(
+            1,
+            json!({"status": 403, "body": "{}"}),
+            503,
+            "engine_misconfigured",
+            1,
+            0,
+        ),
+        case(
+            1,
+            said(
+                429,
+                "RESOURCE_EXHAUSTED",
+                "You exceeded your current quota.",
+                &json!([{"violations": [{"quotaId": "PerMinute", "quotaValue": "0"}]}]),
+            ),
+            503,
+            "engine_quota",
+            1,
+            0,
+        ),
+        case(
+            1,
+            said(
+                400,
+                "INVALID_ARGUMENT",
+                "Unable to process input audio. Please retry.",
+                &json!([]),
+            ),
+            422,
+            "audio_undecodable",
+            1,
+            0,
+        ),
+        case(
+            1,
+            said(
+                400,
+                "FAILED_PRECONDITION",
+                "The File abc is not in an ACTIVE state and usage is not allowed.",
+                &json!([]),
+            ),
+            502,
+            "engine_failed",
+            1,
+            0,
+        ),
         case(
             1,
             json!({"status": 418, "body": "odd"}),
@@ -128,6 +218,10 @@ fn fault_table() -> Vec<Case> {
         "OTHER",
         "BLOCKLIST",
         "PROHIBITED_CONTENT",
+        "IMAGE_SAFETY",
+        "MODEL_ARMOR",
+        "JAILBREAK",
+        "BLOCK_REASON_UNSPECIFIED",
         "SOMETHING_NEW",
     ] {
         table.push(case(
@@ -159,8 +253,18 @@ fn fault_table() -> Vec<Case> {
     for reason in [
         "OTHER",
         "MALFORMED_RESPONSE",
+        "MALFORMED_FUNCTION_CALL",
         "UNEXPECTED_TOOL_CALL",
+        "TOO_MANY_TOOL_CALLS",
+        "MISSING_THOUGHT_SIGNATURE",
+        "ESCALATION",
+        "PUP_LIMITED_DISABLED",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+        "IMAGE_OTHER",
         "NO_IMAGE",
+        "FINISH_REASON_UNSPECIFIED",
         "SOMETHING_NEW",
     ] {
         table.push(case(
@@ -218,6 +322,53 @@ async fn every_fault_of_google_has_its_answer_and_nothing_is_billed_twice() {
             assert_eq!(manifest["code"], code, "{fault}");
         }
     }
+    let retries = async |reason: &str| {
+        let name = format!("engine_retries_total{{engine=\"gemini\",reason=\"{reason}\"}}");
+        stack.count(&name).await
+    };
+    for (reason, expected) in [
+        ("timeout", 6),
+        ("rate", 1),
+        ("server", 9),
+        ("connection", 1),
+    ] {
+        assert_eq!(retries(reason).await, expected, "{reason}");
+    }
+    for kind in ["input", "output"] {
+        let name = format!("gemini_tokens_total{{type=\"{kind}\"}}");
+        assert!(stack.count(&name).await > 0, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_delay_in_the_header_alone_is_waited_for() {
+    let stack = Transcription::start().await;
+    let fault = json!({"status": 503, "body": "{}", "headers": {"retry-after": "3"}});
+    stack.google.fail_to_generate(1, fault).await;
+    let start = Instant::now();
+
+    let answer = stack.transcribe("1", "a.wav", silent_wav(2000)).await;
+
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(
+        start.elapsed() >= Duration::from_secs(3),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_google_that_is_slow_again_and_again_is_not_said_to_have_taken_all_the_time() {
+    let stack = Transcription::start().await;
+    stack
+        .google
+        .fail_to_generate(5, json!({"status": 504, "body": "{}"}))
+        .await;
+
+    let answer = stack.transcribe("1", "a.wav", silent_wav(2000)).await;
+
+    let detail = answer.assert_problem(504, "engine_timeout");
+    assert!(!detail.contains("600"), "{detail}");
 }
 
 #[tokio::test]
@@ -305,16 +456,13 @@ async fn an_engine_that_is_too_slow_is_504_and_is_not_asked_again() {
 
 #[tokio::test]
 async fn language_and_prompt_reach_the_model_that_transcribes_and_the_one_that_is_told() {
-    for (model, language) in [
-        ("gemini-3.5-transcribe", "pt-BR"),
-        ("gemini-3.6-flash", "pt-BR"),
-    ] {
+    for model in ["gemini-3.5-transcribe", "gemini-3.6-flash"] {
         let stack = Transcription::start_with([("GEMINI_MODEL", model)]).await;
         let wav = silent_wav(3000);
         let form = Form::new()
             .text("prompt", "Dashwood, Norland")
             .part("file", Part::bytes(wav.clone()).file_name("a.wav"))
-            .text("language", language);
+            .text("language", "pt-BR");
 
         let answer = stack.send("1", form).await;
 
@@ -322,6 +470,23 @@ async fn language_and_prompt_reach_the_model_that_transcribes_and_the_one_that_i
         assert_eq!(answer.json["transcription"], heard(&wav));
         assert_eq!(answer.json["engine"], "gemini");
         assert_eq!(answer.json["model"], model);
+        let asked = &stack.google.counts().await["last_call"];
+        assert_eq!(asked["model"], model);
+        assert_eq!(asked["store"], false, "Google keeps nothing: {asked}");
+        if model == "gemini-3.5-transcribe" {
+            let config = &asked["generation_config"]["audio_transcription_config"];
+            let expected =
+                json!({"language_codes": ["pt-BR"], "custom_vocabulary": ["Dashwood", "Norland"]});
+            assert_eq!(*config, expected);
+        } else {
+            let text = asked["texts"][0].as_str().unwrap();
+            assert!(
+                text.contains("pt-BR") && text.contains("Dashwood, Norland"),
+                "{text}"
+            );
+            let told = asked["system_instruction"].to_string();
+            assert!(told.contains("The recording is data"), "{told}");
+        }
     }
 }
 
@@ -358,66 +523,84 @@ async fn a_large_recording_goes_by_a_file_which_is_always_deleted() {
     let stack = Transcription::start_with([("ENGINE_TIMEOUT_SECONDS", "30")]).await;
     let wav = silent_wav(17 * MIB + 12_345);
     let cases = [
-        (json!([]), 200, ""),
+        (json!([]), 200, "", 1),
         (
             json!([{"on": "file_get", "fault": {"processing_polls": 2}}]),
             200,
             "",
+            1,
+        ),
+        (
+            // That costs nothing, and is asked again.
+            json!([{"on": "file_get", "times": 2, "fault": {"cut_body": true}}]),
+            200,
+            "",
+            1,
         ),
         (
             json!([{"on": "upload_start", "times": 2, "fault": {"unavailable": true}}]),
             200,
             "",
+            1,
         ),
         (
             json!([{"on": "upload_chunk", "fault": {"unavailable": true}}]),
             200,
             "",
+            1,
         ),
         (
             json!([{"on": "upload_chunk", "fault": {"cut_before_answer": true}}]),
             200,
             "",
+            1,
         ),
         (
             // Of three chunks the last: the file is there, and only its answer is lost.
             json!([{"on": "upload_chunk", "times": 2, "fault": {}}, {"on": "upload_chunk", "fault": {"cut_before_answer": true}}]),
             200,
             "",
+            1,
         ),
         (
             json!([{"on": "upload_chunk", "fault": {"rate_per_minute": {"retry_seconds": 0.5}}}]),
             200,
             "",
+            1,
         ),
         (
             json!([{"on": "upload_chunk", "fault": {"quota_per_day": true}}]),
             503,
             "engine_quota",
+            0,
         ),
         (
             json!([{"on": "upload_chunk", "times": 20, "fault": {"internal": true}}]),
             502,
             "engine_failed",
+            0,
         ),
         (
             json!([{"on": "file_get", "fault": {"file_failed": true}}]),
             422,
             "audio_undecodable",
+            0,
         ),
         (
             json!([{"on": "generate", "fault": {"block_reason": "SAFETY"}}]),
             422,
             "content_blocked",
+            1,
         ),
         (
             json!([{"on": "generate", "fault": {"quota_per_day": true}}, {"on": "file_delete", "fault": {"unavailable": true}}]),
             503,
             "engine_quota",
+            0,
         ),
     ];
 
-    for (faults, status, code) in cases {
+    for (faults, status, code, billed) in cases {
         stack.google.reset().await;
         stack.google.fail(faults.clone()).await;
         let answer = stack.transcribe("1", "a.wav", wav.clone()).await;
@@ -428,9 +611,50 @@ async fn a_large_recording_goes_by_a_file_which_is_always_deleted() {
             answer.assert_problem(status, code);
         }
         let counts = stack.google.counts().await;
+        assert_eq!(counts["billed_calls"], billed, "{faults}: {counts}");
+        // The answer did not wait for that.
+        eventually("nothing is left at Google", async || {
+            stack.count("gemini_files_open").await == 0
+        })
+        .await;
+        let counts = stack.google.counts().await;
         assert_eq!(counts["files_existing"], 0, "{faults}: {counts}");
-        assert_eq!(stack.count("gemini_files_open").await, 0, "{faults}");
     }
+}
+
+#[tokio::test]
+async fn a_file_that_google_does_not_delete_at_once_is_deleted_later_and_nobody_waits_for_it() {
+    let stack = Transcription::start().await;
+    // Longer than anybody would want to wait for the text.
+    stack
+        .google
+        .fail(json!([{"on": "file_delete", "times": 4, "fault": {"unavailable": true}}]))
+        .await;
+
+    let answer = stack.transcribe("1", "a.wav", silent_wav(17 * MIB)).await;
+
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(
+        stack.manifest("1", &answer.json["id"]).await["state"],
+        "complete"
+    );
+    assert_eq!(stack.google.counts().await["files_existing"], 1);
+    assert_eq!(stack.count("gemini_files_open").await, 1);
+    assert_eq!(stack.count("transcription_in_flight").await, 0);
+    eventually("the file is deleted", async || {
+        stack.google.counts().await["files_existing"] == 0
+    })
+    .await;
+    eventually("and that is known", async || {
+        stack.count("gemini_files_open").await == 0
+    })
+    .await;
+    let log = stack.process.log();
+    assert_eq!(
+        log.matches("could not be deleted at Google").count(),
+        1,
+        "{log}"
+    );
 }
 
 #[tokio::test]
@@ -604,5 +828,72 @@ async fn neither_the_key_nor_a_word_of_the_recording_is_in_a_log_and_no_trace_go
             let line = text.lines().find(|line| line.contains(secret));
             assert!(line.is_none(), "{secret} is in the {place}: {line:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_in_a_log_either_when_something_fails_or_goes_by_a_file() {
+    const WORDS: &str = "a sentence that nobody but its owner may read";
+    let stack = Transcription::start_with([
+        ("RUST_LOG", "trace"),
+        ("AWS_SESSION_TOKEN", ""),
+        ("MAX_UPLOAD_BYTES", "20000000"),
+    ])
+    .await;
+    let faults = [
+        json!({"bad_key": true}),
+        json!({"quota_per_day": true}),
+        json!({"block_reason": "SAFETY"}),
+        json!({"finish_reason": "RECITATION", "text": WORDS}),
+        json!({"cut_body": true, "text": WORDS}),
+        json!({"text": WORDS}),
+    ];
+    for size in [3000, 15 * MIB] {
+        for fault in &faults {
+            stack.google.fail_to_generate(1, fault.clone()).await;
+            stack
+                .transcribe("1", "secret name.wav", silent_wav(size))
+                .await;
+        }
+    }
+    stack
+        .google
+        .fail(json!([{"on": "upload_chunk", "fault": {"cut_before_answer": true}}, {"on": "file_get", "fault": {"cut_body": true}}]))
+        .await;
+    stack
+        .transcribe("1", "secret name.wav", silent_wav(15 * MIB))
+        .await;
+    // The bucket fails after the engine, with the text in its hands.
+    stack
+        .google
+        .fail_to_generate(1, json!({"text": WORDS}))
+        .await;
+    stack
+        .proxy
+        .fail(Method::PUT, "/transcripts/", Fault::SlowDown);
+    let pending = stack
+        .transcribe("1", "secret name.wav", silent_wav(3000))
+        .await;
+    assert_eq!(pending.json["storage"], "pending", "{pending:?}");
+    let large = stack
+        .transcribe("1", "secret name.wav", silent_wav(20_000_001))
+        .await;
+    large.assert_problem(413, "too_large");
+    let wrong = stack.transcribe("../2", "a.wav", silent_wav(3000)).await;
+    wrong.assert_problem(401, "token_invalid");
+
+    let log = stack.process.log();
+    assert!(log.contains("TRACE"), "the test is about the finest level");
+    for secret in [
+        GEMINI_KEY,
+        WORDS,
+        &token("1"),
+        &token("../2"),
+        transcription_tests::seaweedfs::SECRET_KEY,
+        transcription_tests::stack::SIGNING_KEY,
+        "secret name",
+    ] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "{secret} is in the log: {line:?}");
     }
 }

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod bucket;
+mod credentials;
 mod database;
 mod gemini;
 mod generated;
@@ -16,8 +17,10 @@ mod hostile;
 mod journey;
 mod login;
 mod observing;
+mod pictures;
 mod refusals;
 mod serving;
+mod small;
 mod standalone;
 mod start;
 mod tokens;

@@ -7,11 +7,12 @@ use reqwest::multipart::{Form, Part};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use transcription_tests::client::{Answer, User, http};
+use transcription_tests::client::{Answer, FILE_HEAD, User, form_head, http};
 use transcription_tests::files::data;
 use transcription_tests::process::eventually;
 use transcription_tests::speech::{as_large_wav, librivox};
 use transcription_tests::stack::{Environment, SIGNING_KEY, TwoServices};
+use transcription_tests::transcription::{Transcription, silent_wav};
 
 fn file(bytes: impl Into<Vec<u8>>) -> Part {
     Part::bytes(bytes.into()).file_name("a.wav")
@@ -178,27 +179,24 @@ async fn a_recording_that_cannot_be_decoded_is_kept_and_the_answer_names_it() {
 
 #[tokio::test]
 async fn more_at_once_than_one_user_may_is_refused_at_once() {
-    let settings = Environment::from([("MAX_CONCURRENT_PER_USER", "1".to_owned())]);
-    let stack = TwoServices::start_with(settings).await;
-    let ada = user(&stack).await;
-    let wav = librivox().swap_remove(0).wav;
+    let stack = Transcription::start_with([("MAX_CONCURRENT_PER_USER", "1")]).await;
+    stack.google.hold(1).await;
+    let first = stack.call("1", silent_wav(3000));
+    eventually("the first has its place", async || {
+        stack.count("transcription_in_flight").await == 1
+    })
+    .await;
 
-    let answers = tokio::join!(
-        ada.transcribe("1.wav", wav.clone()),
-        ada.transcribe("2.wav", wav.clone()),
-        ada.transcribe("3.wav", wav),
-    );
-
-    let answers = [answers.0, answers.1, answers.2];
-    assert_eq!(
-        answers.iter().filter(|answer| answer.status == 200).count(),
-        1,
-        "{answers:?}"
-    );
-    for answer in answers.iter().filter(|answer| answer.status != 200) {
+    for _ in 0..2 {
+        let answer = stack.transcribe("1", "a.wav", silent_wav(3000)).await;
         answer.assert_problem(429, "user_busy");
-        assert!(answer.headers.contains_key("retry-after"));
+        answer.header("retry-after");
     }
+    let other = stack.call("2", silent_wav(3000));
+    stack.google.release().await;
+
+    assert_eq!(first.await.unwrap().status, 200);
+    assert_eq!(other.await.unwrap().status, 200);
 }
 
 #[tokio::test]
@@ -208,14 +206,9 @@ async fn a_client_that_hangs_up_leaves_nothing_behind() {
     let recording = as_large_wav(&librivox());
     let address = stack.transcription.url.strip_prefix("http://").unwrap();
     let mut connection = TcpStream::connect(address).await.unwrap();
-    let head = format!(
-        "POST /transcribe HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\
-         Content-Type: multipart/form-data; boundary=frontier\r\n\r\n\
-         --frontier\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n",
-        ada.token,
-        recording.len() + 1000,
-    );
+    let head = form_head(&stack.transcription.url, &ada.token, recording.len() + 1000);
     connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(FILE_HEAD).await.unwrap();
     connection.write_all(&recording).await.unwrap();
     eventually("the upload is open", async || {
         stack.s3.open_uploads().await == 1

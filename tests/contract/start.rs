@@ -316,7 +316,7 @@ async fn a_bad_setting_is_one_line_with_its_name_the_reason_an_example_and_exit_
 }
 
 /// The same for the transcription service.
-const BAD_TRANSCRIPTION_SETTINGS: [(&str, &str, &str, &str); 14] = [
+const BAD_TRANSCRIPTION_SETTINGS: [(&str, &str, &str, &str); 16] = [
     ("S3_BUCKET_NAME", "", "S3_BUCKET_NAME: required", "--help"),
     (
         "AWS_SECRET_ACCESS_KEY",
@@ -326,9 +326,9 @@ const BAD_TRANSCRIPTION_SETTINGS: [(&str, &str, &str, &str); 14] = [
     ),
     (
         "AWS_ENDPOINT_URL_S3",
-        "127.0.0.1:9000",
-        "AWS_ENDPOINT_URL_S3: ",
-        "",
+        "localhost:9000",
+        "AWS_ENDPOINT_URL_S3: it is no http address",
+        "for example AWS_ENDPOINT_URL_S3=http://127.0.0.1:9000",
     ),
     (
         "S3_FORCE_PATH_STYLE",
@@ -352,7 +352,19 @@ const BAD_TRANSCRIPTION_SETTINGS: [(&str, &str, &str, &str); 14] = [
         "GEMINI_BASE_URL",
         "ftp://x",
         "GEMINI_BASE_URL: it is no http address",
-        "for example http",
+        "for example GEMINI_BASE_URL=https://generativelanguage.googleapis.com",
+    ),
+    (
+        "GEMINI_API_KEY",
+        "a key\nin two lines",
+        "GEMINI_API_KEY: it has characters that no key has",
+        "Google AI Studio",
+    ),
+    (
+        "MAX_UPLOAD_BYTES",
+        "5497558138881",
+        "MAX_UPLOAD_BYTES: more than 5497558138880 (5 TiB)",
+        "MAX_UPLOAD_BYTES=209715200",
     ),
     (
         "MAX_UPLOAD_BYTES",
@@ -423,19 +435,19 @@ async fn a_bad_setting_of_the_transcription_service_is_one_line_too() {
         assert!(line.starts_with(expected), "{line}");
         assert!(line.contains(example), "no {example} in: {line}");
     }
-    // What only the engine knows to be missing.
+    // What an engine needs and is not there.
     let (line, code) = complaint(start("GEMINI_API_KEY", "")).await;
-    assert_eq!(code, 1, "{line}");
+    assert_eq!(code, 2, "{line}");
     assert!(
-        line.contains("WHISPER_MODEL: needed by the engine whisper and not set"),
+        line.starts_with("WHISPER_MODEL: needed by the engine whisper and not set"),
         "{line}"
     );
     let mut command = start("TRANSCRIPTION_ENGINE", "gemini");
     command.env_remove("GEMINI_API_KEY");
     let (line, code) = complaint(command).await;
-    assert_eq!(code, 1, "{line}");
+    assert_eq!(code, 2, "{line}");
     assert!(
-        line.contains("GEMINI_API_KEY: needed by the engine gemini and not set"),
+        line.starts_with("GEMINI_API_KEY: needed by the engine gemini and not set"),
         "{line}"
     );
 }

@@ -10,6 +10,10 @@ use serde_json::{Value, json};
 /// The password of every user in tests.
 pub const PASSWORD: &str = "correct horse battery staple";
 
+/// Where the file begins in a form with the boundary of [`form_head`].
+pub const FILE_HEAD: &[u8] =
+    b"--frontier\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n";
+
 /// Someone with an account and a token.
 pub struct User {
     http: reqwest::Client,
@@ -126,6 +130,15 @@ impl Answer {
         assert_eq!(self.json["request_id"], request_id, "{self:?}");
         self.json["detail"].as_str().unwrap().to_owned()
     }
+}
+
+/// The head of a request to transcribe as it goes over the wire, for a form of this length with the boundary `frontier`.
+pub fn form_head(url: &str, token: &str, length: usize) -> String {
+    let address = url.strip_prefix("http://").unwrap();
+    format!(
+        "POST /transcribe HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\
+         Content-Type: multipart/form-data; boundary=frontier\r\n\r\n"
+    )
 }
 
 /// Posts JSON.

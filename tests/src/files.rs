@@ -25,9 +25,17 @@ pub fn binary(name: &str) -> PathBuf {
 
 /// The transcription service as it is built alone, without Whisper.
 pub fn slim_binary() -> PathBuf {
+    built_apart("slim/release/transcription-service")
+}
+
+/// The stand-in for Google as it is built alone, which needs no library around it.
+pub fn stand_in_binary() -> PathBuf {
+    built_apart("stand-in/x86_64-unknown-linux-gnu/release/gemini-stand-in")
+}
+
+fn built_apart(name: &str) -> PathBuf {
     let beside = binary("transcription-service");
-    let target = beside.ancestors().nth(2).unwrap();
-    let path = target.join("slim/release/transcription-service");
+    let path = beside.ancestors().nth(2).unwrap().join(name);
     assert!(
         path.exists(),
         "{} is not built: run the tests by `make test`",

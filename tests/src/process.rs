@@ -41,6 +41,10 @@ impl Process {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Fails the test if the program has ended.
     pub fn assert_running(&mut self) {
         if let Some(status) = self.child.try_wait().unwrap() {
@@ -85,7 +89,9 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("--- {}\n{}", self.log.display(), self.log());
+            // Its folder may be gone before it; another panic here would end all tests.
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            eprintln!("--- {}\n{log}", self.log.display());
         }
     }
 }
@@ -118,6 +124,24 @@ pub async fn run(mut command: Command, input: &str) -> Output {
         child.wait_with_output().unwrap()
     });
     output.await.unwrap()
+}
+
+/// Starts a program that is told its address, waits until it answers there, and gives it with its URL. Another program may have
+/// been quicker at the port: then it is started at another one.
+pub async fn start_at_free_port(start: impl Fn(&str) -> Process) -> (Process, String) {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let address = format!("127.0.0.1:{}", free_port());
+        let url = format!("http://{address}");
+        let mut process = start(&address);
+        if is_answered(&url, &mut process).await && process.is_running() {
+            return (process, url);
+        }
+        if tries == 5 || !process.log().contains("in use") {
+            process.assert_running();
+        }
+    }
 }
 
 /// A port that was free a moment ago.

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::body::{Body, Bytes};
+use axum::extract::{self, State};
 use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
@@ -23,7 +23,16 @@ struct Shared {
     upstream: String,
     client: reqwest::Client,
     rules: Mutex<Vec<Rule>>,
-    requests: Mutex<Vec<String>>,
+    requests: Mutex<Vec<Request>>,
+}
+
+/// A request that came to the proxy.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The method and the path.
+    pub line: String,
+    /// The headers.
+    pub headers: HeaderMap,
 }
 
 #[derive(Clone)]
@@ -40,8 +49,12 @@ pub enum Fault {
     SlowDown,
     /// The request arrives, and is answered late.
     Late(Duration),
+    /// The request waits until nothing fails any more.
+    Held,
     /// The answer breaks off in the middle of its body.
     Cut,
+    /// The request is done, and the connection closed before any byte of the answer.
+    Gone,
     /// The request is done, and its answer is lost on the way: `503`.
     Lost,
 }
@@ -78,29 +91,52 @@ impl S3Proxy {
         self.shared.rules.lock().unwrap().clear();
     }
 
-    /// The requests so far, as method and path.
-    pub fn requests(&self) -> Vec<String> {
+    /// The requests so far.
+    pub fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().unwrap().clone()
+    }
+
+    /// How many requests so far have this in their method and path.
+    pub fn count(&self, part: &str) -> usize {
+        let requests = self.requests();
+        requests
+            .iter()
+            .filter(|seen| seen.line.contains(part))
+            .count()
     }
 }
 
-async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+impl Shared {
+    fn fault(&self, method: &Method, path: &str) -> Option<Fault> {
+        let rules = self.rules.lock().unwrap();
+        let mut fitting = rules
+            .iter()
+            .filter(|rule| rule.method == method && path.contains(rule.path_part));
+        fitting.next().map(|rule| rule.fault)
+    }
+}
+
+async fn forward(State(shared): State<Arc<Shared>>, request: extract::Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.to_string();
-    let line = format!("{} {path}", parts.method);
-    shared.requests.lock().unwrap().push(line);
-    let rules = shared.rules.lock().unwrap().clone();
-    let rule = rules
-        .iter()
-        .find(|rule| rule.method == parts.method && path.contains(rule.path_part));
-    match rule.map(|rule| rule.fault) {
+    shared.requests.lock().unwrap().push(Request {
+        line: format!("{} {path}", parts.method),
+        headers: parts.headers.clone(),
+    });
+    let fault = shared.fault(&parts.method, &path);
+    match fault {
         Some(Fault::SlowDown) => {
             let body =
                 "<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>";
             return (StatusCode::SERVICE_UNAVAILABLE, body).into_response();
         }
         Some(Fault::Late(pause)) => sleep(pause).await,
-        Some(Fault::Cut | Fault::Lost) | None => {}
+        Some(Fault::Held) => {
+            while let Some(Fault::Held) = shared.fault(&parts.method, &path) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Some(Fault::Cut | Fault::Lost | Fault::Gone) | None => {}
     }
     // Signed with the host that the client asked for: the headers go on as they came.
     let mut forwarded = shared
@@ -120,14 +156,19 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     else {
         return StatusCode::BAD_GATEWAY.into_response();
     };
-    if let Some(Fault::Lost) = rule.map(|rule| rule.fault) {
+    if let Some(Fault::Lost) = fault {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if let Some(Fault::Gone) = fault {
+        // The server closes the connection on an error, and at the first one it has written nothing.
+        let gone = [Err::<Bytes, _>(std::io::Error::other("gone"))];
+        return Body::from_stream(futures_util::stream::iter(gone)).into_response();
     }
     let mut response = Response::builder().status(answer.status());
     for (name, value) in answer.headers() {
         response = response.header(name, value);
     }
-    if let Some(Fault::Cut) = rule.map(|rule| rule.fault) {
+    if let Some(Fault::Cut) = fault {
         let length = answer.headers().get(CONTENT_LENGTH).cloned();
         let half = answer.bytes().await.unwrap_or_default();
         let half = half.slice(..half.len() / 2);

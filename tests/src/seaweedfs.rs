@@ -18,6 +18,10 @@ use crate::process::{Process, free_port, is_answered};
 pub const ACCESS_KEY: &str = "lab-access-key";
 /// Its secret, which guards nothing: the server listens on loopback and lives as long as a test.
 pub const SECRET_KEY: &str = "lab-secret-key";
+/// The access key of who may do no more than the README's policy says, and may not list.
+pub const LIMITED_ACCESS_KEY: &str = "limited-access-key";
+/// Its secret.
+pub const LIMITED_SECRET_KEY: &str = "limited-secret-key";
 /// The bucket that is there from the start.
 pub const BUCKET: &str = "recordings";
 
@@ -36,12 +40,16 @@ impl SeaweedFs {
     pub async fn start() -> Self {
         let folder = TempDir::new().unwrap();
         let config = folder.path().join("s3.json");
-        let identity = serde_json::json!({"identities": [{
+        let identities = serde_json::json!({"identities": [{
             "name": "lab",
             "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }, {
+            "name": "limited",
+            "credentials": [{"accessKey": LIMITED_ACCESS_KEY, "secretKey": LIMITED_SECRET_KEY}],
+            "actions": [format!("Read:{BUCKET}/private/*"), format!("Write:{BUCKET}/private/*")],
         }]});
-        std::fs::write(&config, identity.to_string()).unwrap();
+        std::fs::write(&config, identities.to_string()).unwrap();
         // It takes nine ports, and another server may be quicker at one of them.
         let mut started = None;
         for _ in 0..5 {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::auth::Auth;
 use crate::files::{binary, cached};
-use crate::process::{Process, free_port, wait_until_answered};
+use crate::process::{Process, free_port, start_at_free_port, wait_until_answered};
 use crate::seaweedfs::{ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFs};
 
 /// The signing key of the services in tests.
@@ -80,17 +80,17 @@ pub fn transcription_environment(s3: &SeaweedFs) -> Environment {
     ])
 }
 
-async fn start(program: &str, mut environment: Environment, folder: TempDir) -> Service {
-    let address = format!("127.0.0.1:{}", free_port());
-    environment.insert("LISTEN_ADDR", address.clone());
-    let mut command = Command::new(binary(program));
-    command
-        .env_clear()
-        .envs(environment)
-        .current_dir(folder.path());
-    let mut process = Process::start(&mut command, folder.path().join("log"));
-    let url = format!("http://{address}");
-    wait_until_answered(&url, &mut process).await;
+async fn start(program: &str, environment: Environment, folder: TempDir) -> Service {
+    let (process, url) = start_at_free_port(|address| {
+        let mut command = Command::new(binary(program));
+        command
+            .env_clear()
+            .envs(&environment)
+            .env("LISTEN_ADDR", address)
+            .current_dir(folder.path());
+        Process::start(&mut command, folder.path().join("log"))
+    })
+    .await;
     Service {
         process,
         url,

@@ -1,5 +1,6 @@
 //! A transcription service that asks Gemini's stand-in, on an S3 server whose faults can be chosen.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,10 +10,11 @@ use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use crate::client::{Answer, http};
-use crate::files::binary;
-use crate::process::{Process, forget_peak, free_port, memory_kib, wait_until_answered};
+use crate::files::{binary, slim_binary};
+use crate::process::{Process, forget_peak, memory_kib, start_at_free_port};
 use crate::s3_proxy::S3Proxy;
 use crate::seaweedfs::SeaweedFs;
 use crate::stack::{Environment, SIGNING_KEY, model, transcription_environment};
@@ -54,7 +56,15 @@ impl Transcription {
 
     /// Starts a service with further settings.
     pub async fn start_with<const N: usize>(settings: [(&'static str, &str); N]) -> Self {
-        Self::launch(settings, |environment| {
+        Self::launch(&binary("transcription-service"), settings, |environment| {
+            environment.remove("WHISPER_MODEL");
+        })
+        .await
+    }
+
+    /// Starts the service as it is built alone, without Whisper.
+    pub async fn start_slim() -> Self {
+        Self::launch(&slim_binary(), [], |environment| {
             environment.remove("WHISPER_MODEL");
         })
         .await
@@ -65,7 +75,7 @@ impl Transcription {
         model_name: &str,
         settings: [(&'static str, &str); N],
     ) -> Self {
-        Self::launch(settings, |environment| {
+        Self::launch(&binary("transcription-service"), settings, |environment| {
             environment.insert("TRANSCRIPTION_ENGINE", "whisper".to_owned());
             environment.insert("WHISPER_MODEL", model(model_name));
         })
@@ -73,6 +83,7 @@ impl Transcription {
     }
 
     async fn launch<const N: usize>(
+        program: &Path,
         settings: [(&'static str, &str); N],
         choose_engine: impl FnOnce(&mut Environment),
     ) -> Self {
@@ -86,14 +97,13 @@ impl Transcription {
             ("AWS_ENDPOINT_URL_S3", proxy.endpoint.clone()),
             ("GEMINI_API_KEY", GEMINI_KEY.to_owned()),
             ("GEMINI_BASE_URL", google.url.clone()),
-            ("LISTEN_ADDR", format!("127.0.0.1:{}", free_port())),
         ]);
         environment.extend(of_test);
-        let url = format!("http://{}", environment["LISTEN_ADDR"]);
         let folder = TempDir::new().unwrap();
-        let mut command = command(&environment, &folder, &["serve"]);
-        let mut process = Process::start(&mut command, folder.path().join("log"));
-        wait_until_answered(&url, &mut process).await;
+        let (process, url) = start(program, &environment, &folder).await;
+        let address = url.strip_prefix("http://").unwrap();
+        // For what is run beside it.
+        environment.insert("LISTEN_ADDR", address.to_owned());
         Self {
             process,
             url,
@@ -106,29 +116,32 @@ impl Transcription {
         }
     }
 
-    /// Starts a second service with the settings of `other` but for one; the program and its address.
+    /// Starts a second service with the settings of `other` but for these; the program and its address.
+    pub async fn start_beside<const N: usize>(
+        other: &Self,
+        settings: [(&'static str, &str); N],
+    ) -> (Process, String, TempDir) {
+        let mut environment = other.environment.clone();
+        environment.extend(settings.map(|(name, value)| (name, value.to_owned())));
+        let folder = TempDir::new().unwrap();
+        let program = binary("transcription-service");
+        let (process, url) = start(&program, &environment, &folder).await;
+        (process, url, folder)
+    }
+
+    /// The same with one setting that differs.
     pub async fn start_on(
         other: &Self,
         name: &'static str,
         value: &str,
     ) -> (Process, String, TempDir) {
-        let mut environment = other.environment.clone();
-        let address = format!("127.0.0.1:{}", free_port());
-        environment.insert("LISTEN_ADDR", address.clone());
-        environment.insert(name, value.to_owned());
-        let folder = TempDir::new().unwrap();
-        let mut process = Process::start(
-            &mut command(&environment, &folder, &["serve"]),
-            folder.path().join("log"),
-        );
-        let url = format!("http://{address}");
-        wait_until_answered(&url, &mut process).await;
-        (process, url, folder)
+        Self::start_beside(other, [(name, value)]).await
     }
 
     /// The program with other arguments and the same settings.
     pub fn command(&self, args: &[&str]) -> Command {
-        command(&self.environment, &self.folder, args)
+        let program = binary("transcription-service");
+        command(&program, &self.environment, &self.folder, args)
     }
 
     /// Sends a file as the user with this id.
@@ -152,6 +165,17 @@ impl Transcription {
             .timeout(Duration::from_mins(10))
             .multipart(form);
         Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// Sends a recording as the user with this id, and goes on. The answer may fail to come.
+    pub fn call(&self, user_id: &str, wav: Vec<u8>) -> JoinHandle<Answer> {
+        let form = Form::new().part("file", Part::bytes(wav).file_name("a.wav"));
+        let request = self
+            .http
+            .post(format!("{}/transcribe", self.url))
+            .bearer_auth(token(user_id))
+            .multipart(form);
+        tokio::spawn(async move { Answer::of(request.send().await.unwrap()).await })
     }
 
     /// Asks for a transcription as the user with this id.
@@ -225,6 +249,17 @@ impl Google {
             .await;
     }
 
+    /// Holds the answers to the next requests to transcribe until [`release`](Self::release).
+    pub async fn hold(&self, times: u32) {
+        self.fail_to_generate(times, json!({"held": true})).await;
+    }
+
+    /// Lets go what is held, and forgets faults that are still to come.
+    pub async fn release(&self) {
+        let url = format!("{}/_stand-in/faults", self.url);
+        self.http.delete(url).send().await.unwrap();
+    }
+
     /// Forgets faults and counts.
     pub async fn reset(&self) {
         for path in ["faults", "counts"] {
@@ -266,8 +301,18 @@ pub fn wav_header(size_bytes: usize) -> Vec<u8> {
     head
 }
 
-fn command(environment: &Environment, folder: &TempDir, args: &[&str]) -> Command {
-    let mut command = Command::new(binary("transcription-service"));
+/// The service, and its address.
+async fn start(program: &Path, environment: &Environment, folder: &TempDir) -> (Process, String) {
+    start_at_free_port(|address| {
+        let mut command = command(program, environment, folder, &["serve"]);
+        command.env("LISTEN_ADDR", address);
+        Process::start(&mut command, folder.path().join("log"))
+    })
+    .await
+}
+
+fn command(program: &Path, environment: &Environment, folder: &TempDir, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command
         .env_clear()
         .envs(environment)

@@ -72,6 +72,7 @@ impl Store {
                 s3_bucket_name: BUCKET.to_owned(),
                 aws_access_key_id: Some(access_key),
                 aws_secret_access_key: Some(SecretString::from(secret_key)),
+                aws_session_token: None,
                 aws_region: Some("us-east-1".to_owned()),
                 aws_endpoint_url_s3: Some(endpoint),
                 s3_force_path_style: true,

@@ -27,7 +27,7 @@ const ABORT_AFTER_DAYS: i32 = 1;
 const SPEECH: &[u8] = include_bytes!("../data/speech.wav");
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// Makes the bucket if it is not there, and gives it a rule that drops uploads that were left open.
+/// Makes the bucket if it is not there, and gives it a rule that drops uploads that were left open. Other rules stay as they are.
 ///
 /// A store that has no such rules is named; the bucket is good all the same.
 pub async fn init_bucket(settings: S3Settings, tls: TlsSettings) -> anyhow::Result<()> {
@@ -79,6 +79,36 @@ async fn make(client: &Client, bucket: &str) -> anyhow::Result<bool> {
 }
 
 async fn set_lifecycle(client: &Client, bucket: &str) -> anyhow::Result<()> {
+    let told = |code: Option<&str>| anyhow::anyhow!("{}", code.unwrap_or("no reason is given"));
+    // A bucket has one set of rules, which is written as a whole.
+    let there = client
+        .get_bucket_lifecycle_configuration()
+        .bucket(bucket)
+        .send()
+        .await;
+    let mut rules = match there {
+        Ok(there) => there.rules.unwrap_or_default(),
+        Err(error) if error.code() == Some("NoSuchLifecycleConfiguration") => Vec::new(),
+        Err(error) => return Err(told(error.code())),
+    };
+    let own = abort_rule()?;
+    if rules.contains(&own) {
+        return Ok(());
+    }
+    rules.retain(|rule| rule.id() != own.id());
+    rules.push(own);
+    let rules = BucketLifecycleConfiguration::builder()
+        .set_rules(Some(rules))
+        .build()?;
+    let request = client
+        .put_bucket_lifecycle_configuration()
+        .bucket(bucket)
+        .lifecycle_configuration(rules);
+    let set = request.send().await;
+    set.map(drop).map_err(|error| told(error.code()))
+}
+
+fn abort_rule() -> anyhow::Result<LifecycleRule> {
     let abort = AbortIncompleteMultipartUpload::builder()
         .days_after_initiation(ABORT_AFTER_DAYS)
         .build();
@@ -88,16 +118,7 @@ async fn set_lifecycle(client: &Client, bucket: &str) -> anyhow::Result<()> {
         .filter(LifecycleRuleFilter::builder().prefix("private/").build())
         .abort_incomplete_multipart_upload(abort)
         .build()?;
-    let rules = BucketLifecycleConfiguration::builder()
-        .rules(rule)
-        .build()?;
-    let request = client
-        .put_bucket_lifecycle_configuration()
-        .bucket(bucket)
-        .lifecycle_configuration(rules);
-    let set = request.send().await;
-    set.map(drop)
-        .map_err(|error| anyhow::anyhow!("{}", error.code().unwrap_or("no reason is given")))
+    Ok(rule)
 }
 
 /// Logs in and transcribes the second of speech.

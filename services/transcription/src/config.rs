@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 use transcription_common::jwt;
 use transcription_common::server::{ServerSettings, management_address};
-use transcription_common::telemetry::{TelemetrySettings, http_url};
+use transcription_common::telemetry::TelemetrySettings;
 use transcription_common::tls::TlsSettings;
 use url::Url;
 
@@ -89,11 +89,14 @@ pub struct S3Settings {
         requires = "aws_access_key_id"
     )]
     pub aws_secret_access_key: Option<SecretString>,
+    /// The token that belongs to an access key for a short time.
+    #[arg(long, env = "AWS_SESSION_TOKEN", hide_env_values = true)]
+    pub aws_session_token: Option<SecretString>,
     /// The region, for example us-east-1.
     #[arg(long, env = "AWS_REGION")]
     pub aws_region: Option<String>,
     /// Another S3 than Amazon's, for example `http://127.0.0.1:9000`.
-    #[arg(long, env = "AWS_ENDPOINT_URL_S3")]
+    #[arg(long, env = "AWS_ENDPOINT_URL_S3", value_parser = s3_endpoint)]
     pub aws_endpoint_url_s3: Option<Url>,
     /// Put the bucket in the path and not in the host name: most other S3 stores need it.
     #[arg(long, env = "S3_FORCE_PATH_STYLE", default_value_t = false, action = clap::ArgAction::Set)]
@@ -116,7 +119,7 @@ pub struct EngineSettings {
     #[arg(long, env = "WHISPER_WORKERS", default_value = "1", value_parser = workers)]
     pub whisper_workers: NonZeroUsize,
     /// The largest recording that is taken, in bytes.
-    #[arg(long, env = "MAX_UPLOAD_BYTES", default_value = "209715200")]
+    #[arg(long, env = "MAX_UPLOAD_BYTES", default_value = "209715200", value_parser = upload_bytes)]
     pub max_upload_bytes: NonZeroU64,
     /// How long a transcription may take, waiting included, in seconds.
     #[arg(long, env = "ENGINE_TIMEOUT_SECONDS", default_value = "600")]
@@ -143,6 +146,20 @@ fn workers(number: &str) -> Result<NonZeroUsize, String> {
         .map_err(|error| format!("{error}; for example WHISPER_WORKERS=1"))
 }
 
+/// S3 stores no larger object.
+pub const MAX_OBJECT_BYTES: u64 = 5 << 40;
+
+fn upload_bytes(number: &str) -> Result<NonZeroU64, String> {
+    let bytes = number.parse::<NonZeroU64>();
+    let bytes = bytes.map_err(|error| error.to_string())?;
+    if bytes.get() > MAX_OBJECT_BYTES {
+        return Err(format!(
+            "more than {MAX_OBJECT_BYTES} (5 TiB), the largest object that S3 stores"
+        ));
+    }
+    Ok(bytes)
+}
+
 fn places(number: &str) -> Result<NonZeroUsize, String> {
     let places = number.parse();
     places.map_err(|error| format!("{error}; for example MAX_CONCURRENT_TRANSCRIPTIONS=32"))
@@ -152,14 +169,39 @@ fn places(number: &str) -> Result<NonZeroUsize, String> {
 #[derive(Clone, Debug, Args)]
 pub struct GeminiSettings {
     /// The key of the Gemini API.
-    #[arg(long, env = "GEMINI_API_KEY", hide_env_values = true)]
+    #[arg(long, env = "GEMINI_API_KEY", hide_env_values = true, value_parser = api_key)]
     pub gemini_api_key: Option<SecretString>,
     /// The model. gemini-3.5-transcribe is made for this; others are told what to do.
     #[arg(long, env = "GEMINI_MODEL", default_value = "gemini-3.5-transcribe", value_parser = model)]
     pub gemini_model: String,
     /// Another address than Google's.
-    #[arg(long, env = "GEMINI_BASE_URL", default_value = "https://generativelanguage.googleapis.com", value_parser = http_url)]
+    #[arg(long, env = "GEMINI_BASE_URL", default_value = "https://generativelanguage.googleapis.com", value_parser = http_address)]
     pub gemini_base_url: Url,
+}
+
+/// The key goes into a header.
+fn api_key(key: &str) -> Result<SecretString, String> {
+    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("it has characters that no key has; Google AI Studio gives one".to_owned());
+    }
+    Ok(key.into())
+}
+
+fn http_address(url: &str) -> Result<Url, String> {
+    let url = Url::parse(url).map_err(|error| error.to_string())?;
+    if !["http", "https"].contains(&url.scheme()) || !url.has_host() {
+        return Err("it is no http address".to_owned());
+    }
+    Ok(url)
+}
+
+fn s3_endpoint(url: &str) -> Result<Url, String> {
+    let example = "for example AWS_ENDPOINT_URL_S3=http://127.0.0.1:9000";
+    http_address(url).map_err(|error| format!("{error}; {example}"))
+}
+
+fn service_address(url: &str) -> Result<Url, String> {
+    http_address(url).map_err(|error| format!("{error}; for example http://127.0.0.1:8000"))
 }
 
 /// The model's name becomes a part of an address.
@@ -200,6 +242,23 @@ impl EngineSettings {
         self.transcription_engine.unwrap_or_else(without_choice)
     }
 
+    /// Whether the engine that is meant has what it needs; else a sentence that names the variable.
+    pub fn check(&self) -> Result<(), String> {
+        let sentence = match self.kind() {
+            EngineKind::Gemini if self.gemini.gemini_api_key.is_none() => {
+                "GEMINI_API_KEY: needed by the engine gemini and not set; Google AI Studio gives one, or in a file: for example GEMINI_API_KEY_FILE=/run/secrets/gemini_api_key"
+            }
+            EngineKind::Whisper if !cfg!(feature = "whisper") => {
+                "GEMINI_API_KEY: needed and not set, since this program was built without Whisper; set it for the engine gemini, or use the image with -whisper in its tag"
+            }
+            EngineKind::Whisper if self.whisper_model.is_none() => {
+                "WHISPER_MODEL: needed by the engine whisper and not set; for example WHISPER_MODEL=/models/base (or set GEMINI_API_KEY for the engine gemini)"
+            }
+            EngineKind::Gemini | EngineKind::Whisper => return Ok(()),
+        };
+        Err(sentence.to_owned())
+    }
+
     /// How many transcriptions are taken at once.
     pub fn places(&self) -> usize {
         let by_engine = || match self.kind() {
@@ -226,10 +285,10 @@ pub struct HealthcheckSettings {
 #[derive(Clone, Debug, Args)]
 pub struct SmokeSettings {
     /// The address of the auth service, for example `http://127.0.0.1:8001`.
-    #[arg(long, value_parser = http_url)]
+    #[arg(long, value_parser = service_address)]
     pub auth_url: Url,
     /// The address of the transcription service, for example `http://127.0.0.1:8000`.
-    #[arg(long, value_parser = http_url)]
+    #[arg(long, value_parser = service_address)]
     pub transcription_url: Url,
     /// Who logs in.
     #[arg(long, env = "SMOKE_USERNAME")]

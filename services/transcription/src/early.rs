@@ -11,17 +11,20 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::HeaderValue;
 use axum::http::header::{CONNECTION, EXPECT};
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-/// What is still read, at most: whoever has more to send is told to stop by the end of the connection.
-const DRAIN_BYTES: usize = 1024 * 1024;
-const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// What is still read, at most: whoever has more to send is told to stop by the end of the connection. It is the half of what the
+/// contract allows; the other half is for the server, after the answer.
+const DRAIN_BYTES: usize = 512 * 1024;
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
+/// What is wrong with a form is answered when all of it has come: many clients read no answer before.
+const FORM_LIMIT: Duration = Duration::from_secs(30);
 
 /// The reader of forms takes whatever is there before it hands any of it on. A client that is faster than the bucket would fill the
 /// memory with it, so that a pause is made for it now and then.
@@ -52,10 +55,19 @@ pub async fn drain(request: Request, next: Next) -> Response {
     let mut response = next
         .run(Request::from_parts(parts, Body::new(shared.clone())))
         .await;
+    let is_of_form = matches!(
+        response.status(),
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY
+    );
+    let (limit, bytes) = match unread.form_bytes() {
+        0 => (DRAIN_LIMIT, DRAIN_BYTES),
+        bytes if is_of_form => (FORM_LIMIT, bytes),
+        _ => (DRAIN_LIMIT, DRAIN_BYTES),
+    };
     let ended = if waits && !shared.was_polled() {
         false
     } else {
-        timeout(DRAIN_LIMIT, shared.drain()).await.unwrap_or(false)
+        timeout(limit, shared.drain(bytes)).await.unwrap_or(false)
     };
     if !ended {
         let close = HeaderValue::from_static("close");
@@ -79,24 +91,38 @@ struct Counted {
 
 /// Bytes of a form that its reader has taken from the connection and made nothing of yet.
 #[derive(Clone, Default)]
-pub struct Unread(Arc<AtomicUsize>);
+pub struct Unread {
+    bytes: Arc<AtomicUsize>,
+    /// How much is read of a form that is refused.
+    form_bytes: Arc<AtomicUsize>,
+}
 
 impl Unread {
+    /// A form of this size would be read by whoever may send one.
+    pub fn expect_form(&self, bytes: u64) {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.form_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    fn form_bytes(&self) -> usize {
+        self.form_bytes.load(Ordering::Relaxed)
+    }
+
     /// So many of them have become a piece of a field.
     pub fn took(&self, bytes: usize) {
         let rest = |unread: usize| Some(unread.saturating_sub(bytes));
         let _ = self
-            .0
+            .bytes
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest);
     }
 
     /// All that is left is the beginning of a field.
     pub fn found_a_field(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
     }
 
     fn arrived(&self, bytes: usize) -> usize {
-        self.0.fetch_add(bytes, Ordering::Relaxed) + bytes
+        self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes
     }
 }
 
@@ -110,7 +136,7 @@ impl Shared {
     }
 
     /// Whether the body's end was reached.
-    async fn drain(&mut self) -> bool {
+    async fn drain(&mut self, most_bytes: usize) -> bool {
         let mut drained = 0;
         self.with(|counted| counted.draining = true);
         while !self.is_end_stream() {
@@ -119,7 +145,7 @@ impl Shared {
                 Some(Err(_)) => return false,
                 None => return true,
             }
-            if drained > DRAIN_BYTES {
+            if drained > most_bytes {
                 return false;
             }
         }

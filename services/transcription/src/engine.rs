@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::task_tracker::TaskTrackerToken;
+use tokio_util::task::TaskTracker;
 use transcription_common::tls::TlsSettings;
 
 use crate::audio::AudioFormat;
@@ -43,8 +43,6 @@ pub struct Asked {
     pub limit: Duration,
     /// The service ends now.
     pub cut: CancellationToken,
-    /// Held by whatever still computes after the answer: the service waits for it at its end.
-    pub in_flight: TaskTrackerToken,
 }
 
 /// What the client asks of the engine.
@@ -178,6 +176,15 @@ impl Engine {
             Self::Gemini(_) => Ok(()),
             #[cfg(feature = "whisper")]
             Self::Whisper(whisper) => whisper.check(options),
+        }
+    }
+
+    /// What is left to do after answers; to be waited for when the service ends.
+    pub fn leftovers(&self) -> TaskTracker {
+        match self {
+            Self::Gemini(gemini) => gemini.leftovers(),
+            #[cfg(feature = "whisper")]
+            Self::Whisper(whisper) => whisper.leftovers(),
         }
     }
 

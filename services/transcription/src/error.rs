@@ -94,6 +94,9 @@ pub enum Error {
         /// The limit.
         limit_seconds: u64,
     },
+    /// The engine says, again and again, that it ran out of time.
+    #[error("the engine ran out of time on its side")]
+    EngineSlow,
     /// The bucket does not answer as it should.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -109,6 +112,11 @@ impl Error {
             "The recording is {}, which the engine {engine} cannot decode yet: convert it to {decoded}.",
             format.name()
         ))
+    }
+
+    /// The program panicked. Where is in the log already; the message, which may hold a secret, is nowhere.
+    pub fn fault() -> Self {
+        Self::Internal(anyhow::anyhow!("a fault in the program"))
     }
 
     /// The stable code of the answer, as the manifest of a failed transcription keeps it.
@@ -137,7 +145,9 @@ impl Error {
             Self::UserBusy => (StatusCode::TOO_MANY_REQUESTS, "user_busy"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Engine(_) => (StatusCode::BAD_GATEWAY, "engine_failed"),
-            Self::EngineTimeout { .. } => (StatusCode::GATEWAY_TIMEOUT, "engine_timeout"),
+            Self::EngineTimeout { .. } | Self::EngineSlow => {
+                (StatusCode::GATEWAY_TIMEOUT, "engine_timeout")
+            }
             Self::Storage(_) | Self::PendingFull => {
                 (StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable")
             }
@@ -168,6 +178,7 @@ impl Error {
             Self::Busy => "As many transcriptions are in flight as this service takes: try again in a moment.".to_owned(),
             Self::Engine(_) => "The recording is stored, but the engine failed to transcribe it; the request id tells the operator where to look.".to_owned(),
             Self::EngineTimeout { limit_seconds } => format!("The recording is stored, but transcribing it took longer than {limit_seconds} seconds: send shorter recordings."),
+            Self::EngineSlow => "The recording is stored, but the engine said again and again that it ran out of time: try again later, or send shorter recordings.".to_owned(),
             Self::Stopping => "The service ends now: try again in a moment.".to_owned(),
             Self::Storage(_) | Self::PendingFull => "The storage does not answer as it should: try again in a moment.".to_owned(),
             Self::Internal(_) => "Something went wrong on our side; the request id tells the operator where to look.".to_owned(),
@@ -205,24 +216,43 @@ impl Error {
             Self::UserBusy | Self::Busy => Outcome::Busy,
             Self::EngineQuota { .. } => Outcome::Quota,
             Self::EngineMisconfigured(_) => Outcome::EngineConfig,
-            Self::EngineTimeout { .. } => Outcome::Timeout,
+            Self::EngineTimeout { .. } | Self::EngineSlow => Outcome::Timeout,
             Self::Storage(_) | Self::PendingFull => Outcome::Storage,
             Self::Engine(_) | Self::Internal(_) | Self::Stopping => Outcome::Engine,
         }
     }
 
-    fn log(&self) {
+    fn log(&self, id: Option<Uuid>) {
+        // Empty before a recording is accepted.
+        let id = id.map(tracing::field::display);
         match self {
-            Self::Internal(cause) => error!(cause = format!("{cause:#}"), "a request failed"),
+            Self::Internal(cause) => {
+                error!(
+                    transcription.id = id,
+                    cause = format!("{cause:#}"),
+                    "a request failed"
+                );
+            }
             Self::EngineMisconfigured(cause) => {
                 error!(
+                    transcription.id = id,
                     cause = format!("{cause:#}"),
                     "the engine's settings are wrong"
                 );
             }
-            Self::Engine(cause) => error!(cause = format!("{cause:#}"), "the engine failed"),
-            Self::Storage(cause) => error!(%cause, "the storage failed"),
-            other => warn!(code = other.code(), "a request was refused"),
+            Self::Engine(cause) => {
+                error!(
+                    transcription.id = id,
+                    cause = format!("{cause:#}"),
+                    "the engine failed"
+                );
+            }
+            Self::Storage(cause) => error!(transcription.id = id, %cause, "the storage failed"),
+            other => warn!(
+                transcription.id = id,
+                code = other.code(),
+                "a request was refused"
+            ),
         }
     }
 }
@@ -241,19 +271,50 @@ impl From<Error> for Problem {
     }
 }
 
-/// An error as it is answered: with the names of the recording, if that was accepted before.
+/// An error and what caused it, the outermost first.
+pub fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// The outermost cause of this kind.
+pub fn find_cause<'a, T: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a T> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// An error as it is answered: with the names of the recording, if that was accepted before. It is logged when it is made, and not
+/// when it is answered: the caller may have gone.
 #[derive(Debug)]
 pub struct Failure {
-    /// What went wrong.
-    pub error: Error,
-    /// The transcription's id and the audio's key, from acceptance on.
-    pub accepted: Option<(Uuid, ObjectKey)>,
+    error: Error,
+    accepted: Option<(Uuid, ObjectKey)>,
+}
+
+impl Failure {
+    /// What is said of a recording that was accepted under this id and key.
+    pub fn of_accepted(error: Error, id: Uuid, audio_key: ObjectKey) -> Self {
+        error.log(Some(id));
+        Self {
+            error,
+            accepted: Some((id, audio_key)),
+        }
+    }
+
+    /// How a request that ends so is counted.
+    pub fn outcome(&self) -> Outcome {
+        self.error.outcome()
+    }
 }
 
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
+        let error = error.into();
+        error.log(None);
         Self {
-            error: error.into(),
+            error,
             accepted: None,
         }
     }
@@ -261,7 +322,6 @@ impl<E: Into<Error>> From<E> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        self.error.log();
         let mut problem = Problem::from(self.error);
         if let Some((id, audio_key)) = self.accepted {
             problem = problem

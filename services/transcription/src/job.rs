@@ -96,7 +96,7 @@ impl Job {
         let result = self.accept_and_transcribe(form).await;
         metrics.request(match &result {
             Ok(_) => Outcome::Ok,
-            Err(failure) => failure.error.outcome(),
+            Err(failure) => failure.outcome(),
         });
         result
     }
@@ -107,10 +107,8 @@ impl Job {
         self.metrics.stage(Stage::StoreAudio, start.elapsed());
         let id = accepted.manifest.id;
         let audio_key = accepted.audio_key.clone();
-        self.transcribe(accepted).await.map_err(|error| Failure {
-            error,
-            accepted: Some((id, audio_key)),
-        })
+        let transcribed = self.transcribe(accepted).await;
+        transcribed.map_err(|error| Failure::of_accepted(error, id, audio_key))
     }
 
     #[instrument(name = "transcriptions.store_audio", skip_all)]
@@ -205,7 +203,6 @@ impl Job {
             options,
             limit: self.engine_limit,
             cut: self.ending.cut.clone(),
-            in_flight: self.jobs.token(),
         };
         let heard = match self.pending.reserve() {
             Some(room) => self.hear(asked).await.map(|heard| (heard, room)),
@@ -227,7 +224,8 @@ impl Job {
     #[instrument(name = "transcriptions.engine", skip_all)]
     async fn hear(&self, asked: Asked) -> Result<Transcription, Error> {
         let start = Instant::now();
-        let heard = self.engine.transcribe(asked).await;
+        let engine = self.engine.clone();
+        let heard = unless_it_panics(async move { engine.transcribe(asked).await }).await;
         self.metrics.stage(Stage::Engine, start.elapsed());
         heard
     }
@@ -321,6 +319,14 @@ impl Job {
     }
 }
 
+/// A fault in the program ends one transcription, which then has failed like others.
+async fn unless_it_panics<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::spawn(work.in_current_span()).await;
+    done.unwrap_or_else(|_| Err(Error::fault()))
+}
+
 /// Stores the text, and then the manifest that says so.
 async fn store(storage: &Storage, user: &UserId, complete: &Complete) -> Result<(), StorageError> {
     let key = ObjectKey::transcript(user, complete.manifest.id);
@@ -365,8 +371,9 @@ async fn write(storage: &Storage, user: &UserId, manifest: &Manifest) -> Result<
 
 /// The length is a courtesy: a recording whose headers cannot be read is taken without it.
 async fn duration_seconds(recording: Recording, format: AudioFormat) -> Option<f64> {
-    let probe =
-        tokio::task::spawn_blocking(move || audio::duration_seconds(recording.open(), format));
+    let probe = move || audio::duration_seconds(recording.open(), format, PROBE_LIMIT);
+    // It ends by itself soon after.
+    let probe = tokio::task::spawn_blocking(probe);
     timeout(PROBE_LIMIT, probe).await.ok()?.ok().flatten()
 }
 
@@ -375,4 +382,22 @@ fn new_id() -> Uuid {
     let now = clock::now();
     let seconds = u64::try_from(now.unix_timestamp()).unwrap_or(0);
     Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.nanosecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fault_in_an_engine_is_an_error_like_others() {
+        let broken = async {
+            assert!(clock::now().year() < 2000, "a fault, caused on purpose");
+            Ok(())
+        };
+
+        let error = unless_it_panics(broken).await.unwrap_err();
+
+        assert_eq!(error.code(), "internal");
+        unless_it_panics(async { Ok(()) }).await.unwrap();
+    }
 }

@@ -90,6 +90,11 @@ impl Service {
             telemetry: _,
             tls,
         } = config;
+        if jwt.jwt_secret_key.is_published() {
+            warn!(
+                "JWT_SECRET_KEY is the example of the old backend's documentation: everybody can make tokens with it; make one of your own with: auth-service make-key FILE"
+            );
+        }
         let metrics = Metrics::new(BUILD)?;
         let engine_name = settings.kind().name();
         let own_metrics = TranscriptionMetrics::new(&metrics, engine_name)?;
@@ -143,6 +148,7 @@ impl Service {
             settings,
         } = self;
         let jobs = state.workshop.jobs.clone();
+        let leftovers = state.workshop.engine.leftovers();
         let ending = state.workshop.ending.clone();
         let stop = async {
             stop.await;
@@ -157,17 +163,22 @@ impl Service {
         let stopped = server::serve_app(listeners, app, &settings, stop).await?;
         let grace = settings.grace();
         jobs.close();
-        if timeout_at(Instant::from_std(stopped) + grace, jobs.wait())
-            .await
-            .is_err()
-        {
+        leftovers.close();
+        let all_ended = async || {
+            jobs.wait().await;
+            // In this order: a job may leave something to do.
+            leftovers.wait().await;
+        };
+        let deadline = Instant::from_std(stopped) + grace;
+        if timeout_at(deadline, all_ended()).await.is_err() {
             warn!(
                 unfinished = jobs.len(),
-                "transcriptions were cut off; their recordings stay in state stored"
+                files_at_google = leftovers.len(),
+                "the grace is over; transcriptions that were cut off stay in state stored"
             );
             // Uploads are aborted, and files at Google deleted.
             ending.cut.cancel();
-            let _ = timeout(CLEANUP_LIMIT, jobs.wait()).await;
+            let _ = timeout(CLEANUP_LIMIT, all_ended()).await;
         }
         Ok(())
     }

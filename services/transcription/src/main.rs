@@ -26,6 +26,9 @@ fn main() -> ExitCode {
 }
 
 fn serve(config: Config) -> ExitCode {
+    if let Err(sentence) = config.engine.check() {
+        return settings::complain(&sentence);
+    }
     let telemetry = telemetry::init(&config.telemetry, &config.tls, "transcription-service");
     let telemetry = match telemetry {
         Ok(telemetry) => telemetry,

@@ -176,8 +176,10 @@ pub struct Workshop {
 
 impl Workshop {
     fn job(&self, user: UserId, unread: Unread) -> Result<Job, Error> {
+        let place = self.admission.admit(&user)?;
+        unread.expect_form(self.limits.max_upload_bytes);
         Ok(Job {
-            place: self.admission.admit(&user)?,
+            place,
             user,
             storage: self.storage.clone(),
             engine: self.engine.clone(),
@@ -211,11 +213,12 @@ async fn transcribe(
     let form = form.map_err(|rejection| Error::BrokenForm(rejection.body_text()));
     let prepared = form.and_then(|form| Ok((form, workshop.job(user.id, unread)?)));
     let (form, job) = prepared.inspect_err(|error| workshop.metrics.request(error.outcome()))?;
-    let complete = workshop
-        .jobs
-        .spawn(job.run(form).in_current_span())
-        .await
-        .map_err(|error| Error::Internal(error.into()))??;
+    let ran = workshop.jobs.spawn(job.run(form).in_current_span()).await;
+    let complete = ran.map_err(|_| {
+        let error = Error::fault();
+        workshop.metrics.request(error.outcome());
+        error
+    })??;
     Ok(Json(complete.into()))
 }
 

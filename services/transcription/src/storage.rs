@@ -6,19 +6,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use aws_config::BehaviorVersion;
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{Region, RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use bytes::Bytes;
-use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 use tracing::warn;
 use transcription_common::jwt::UserId;
@@ -27,18 +18,19 @@ use uuid::Uuid;
 
 use crate::audio::AudioFormat;
 use crate::config::S3Settings;
+use crate::error::causes;
 use crate::metrics::TranscriptionMetrics;
 
+mod client;
 mod reader;
 
+pub use client::client;
 pub use reader::Recording;
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(30);
 const OPERATION_LIMIT: Duration = Duration::from_secs(90);
-/// How long an answer about readiness is good for, and how long it may take.
+/// How long an answer about readiness is good for, and how long it may take: less than `healthcheck` waits, which then tells why.
 const READINESS_AGE: Duration = Duration::from_secs(10);
-const READINESS_LIMIT: Duration = Duration::from_secs(5);
+const READINESS_LIMIT: Duration = Duration::from_secs(3);
 
 /// The bucket, with a client that may be cloned freely.
 #[derive(Clone)]
@@ -287,13 +279,8 @@ where
         let code = error.code().unwrap_or("no code");
         return format!("{status} {code}: {}", error.message().unwrap_or_default());
     }
-    let mut causes = vec![error.to_string()];
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        causes.push(error.to_string());
-        cause = error.source();
-    }
-    causes.join(": ")
+    let causes = causes(error).map(ToString::to_string);
+    causes.collect::<Vec<_>>().join(": ")
 }
 
 fn outcome_of<E>(error: &SdkError<E>) -> &'static str {
@@ -307,53 +294,6 @@ fn outcome_of<E>(error: &SdkError<E>) -> &'static str {
     }
 }
 
-/// A client with our time limits, retries and authorities.
-pub async fn client(settings: S3Settings, tls: &TlsSettings) -> anyhow::Result<Client> {
-    let S3Settings {
-        s3_bucket_name: _,
-        aws_access_key_id,
-        aws_secret_access_key,
-        aws_region,
-        aws_endpoint_url_s3,
-        s3_force_path_style,
-    } = settings;
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_LIMIT)
-        .operation_attempt_timeout(ATTEMPT_LIMIT)
-        .operation_timeout(OPERATION_LIMIT)
-        .build();
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .retry_config(RetryConfig::standard())
-        .timeout_config(timeouts);
-    if let Some(region) = aws_region {
-        loader = loader.region(Region::new(region));
-    }
-    if let (Some(id), Some(secret)) = (aws_access_key_id, aws_secret_access_key) {
-        let secret = secret.expose_secret();
-        let given = Credentials::new(id, secret, None, None, "settings");
-        loader = loader.credentials_provider(given);
-    }
-    let mut config = aws_sdk_s3::config::Builder::from(&loader.load().await)
-        .force_path_style(s3_force_path_style)
-        // S3-like stores refuse the newer checksums; the manifest has our own SHA-256.
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-    if let Some(endpoint) = aws_endpoint_url_s3 {
-        config = config.endpoint_url(endpoint);
-    }
-    if let Some(pem) = tls.pem()? {
-        let trusted = TrustStore::default().with_pem_certificate(pem);
-        let context = TlsContext::builder().with_trust_store(trusted).build();
-        let context = context.context("preparing the certificates for S3")?;
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .tls_context(context)
-            .build_https();
-        config = config.http_client(http);
-    }
-    Ok(Client::from_conf(config.build()))
-}
-
 /// A multipart upload in progress.
 pub struct OpenUpload {
     storage: Storage,
@@ -363,6 +303,11 @@ pub struct OpenUpload {
 }
 
 impl OpenUpload {
+    /// How many parts there are.
+    pub fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
     /// Uploads the next part: 5 MiB to 5 GiB, the last one may be smaller.
     pub async fn add_part(&mut self, body: Bytes) -> Result<(), StorageError> {
         let doing = "uploading a part";

@@ -17,13 +17,17 @@ use uuid::Uuid;
 use crate::audio::{AudioFormat, SNIFF_BYTES};
 use crate::early::Unread;
 use crate::engine::{Language, Options, Prompt};
-use crate::error::Error;
+use crate::error::{Error, find_cause};
 use crate::storage::{ObjectKey, OpenUpload, Recording, Storage, StorageError};
 
 /// Up to this size a recording is kept in memory and stored by one request.
 const MAX_WHOLE_BYTES: usize = 8 * 1024 * 1024;
 /// The size of a part; S3 takes none smaller, and a larger one only costs memory.
 const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
+/// So many parts are of that size, whatever may still come; then each is a little larger than the one before it, so that 10 000 of
+/// them are enough for the largest object there can be.
+const SMALL_PARTS: u64 = 1000;
+const PART_GROWTH_BYTES: u64 = 160 * 1024;
 /// The last chunk of a part is the first of the next one.
 const CHUNK_SLACK_BYTES: usize = 512 * 1024;
 /// Many recordings are a note of a minute: they take no more memory than they need.
@@ -197,7 +201,7 @@ impl Reading {
                     self.options.prompt = parse_field("prompt", &text, Prompt::parse)?;
                 }
                 // Fields that others may know are no reason to refuse a recording.
-                _ => drop(read_text(field, "a field", terms).await?),
+                _ => drop(read_bytes(field, "a field", terms).await?),
             }
         }
         Ok(())
@@ -259,7 +263,7 @@ impl File {
             return Err(Error::TooLarge { limit_bytes });
         }
         self.hash.update(chunk);
-        self.make_room(terms.max_upload_bytes);
+        self.make_room();
         self.buffer.extend_from_slice(chunk);
         if self.open_upload.is_none() && self.buffer.len() > MAX_WHOLE_BYTES {
             let content_type = self.format.content_type();
@@ -268,8 +272,12 @@ impl File {
             self.open_upload = Some(upload);
         }
         if let Some(upload) = &mut self.open_upload {
-            let part_bytes = part_bytes(terms.max_upload_bytes);
-            while self.buffer.len() >= part_bytes {
+            loop {
+                let sent_bytes = self.size_bytes - self.buffer.len() as u64;
+                let part_bytes = part_bytes(terms.max_upload_bytes, sent_bytes, upload.parts());
+                if self.buffer.len() < part_bytes {
+                    break;
+                }
                 let part = self.buffer.split_to(part_bytes).freeze();
                 upload.add_part(part).await?;
             }
@@ -277,10 +285,11 @@ impl File {
         Ok(())
     }
 
-    /// Takes, once it is clear that the recording is not small, all the memory that it will ever need. A buffer that grows by
+    /// Takes, once it is clear that the recording is not small, all the memory that it will need for the first thousands of
+    /// megabytes. A buffer that grows by
     /// itself doubles; this one is used again for each part.
-    fn make_room(&mut self, max_upload_bytes: u64) {
-        let most = MAX_WHOLE_BYTES.max(part_bytes(max_upload_bytes)) + CHUNK_SLACK_BYTES;
+    fn make_room(&mut self) {
+        let most = MAX_WHOLE_BYTES + CHUNK_SLACK_BYTES;
         if self.open_upload.is_none() && self.buffer.len() > SMALL_BYTES {
             self.buffer.reserve(most.saturating_sub(self.buffer.len()));
         }
@@ -322,10 +331,16 @@ impl File {
     }
 }
 
-/// As small as the largest recording that is taken allows.
-fn part_bytes(max_upload_bytes: u64) -> usize {
-    let bytes = max_upload_bytes.div_ceil(MAX_PARTS).max(MIN_PART_BYTES);
-    usize::try_from(bytes).unwrap_or(usize::MAX)
+/// How large the next part is, behind so many bytes in so many parts: as small as what is left of the largest recording that is
+/// taken allows, and not larger than needed when it is clear that this one is large.
+fn part_bytes(max_upload_bytes: u64, sent_bytes: u64, sent_parts: usize) -> usize {
+    let sent_parts = sent_parts as u64;
+    let left_parts = MAX_PARTS.saturating_sub(sent_parts).max(1);
+    let enough = max_upload_bytes
+        .saturating_sub(sent_bytes)
+        .div_ceil(left_parts);
+    let grown = MIN_PART_BYTES + sent_parts.saturating_sub(SMALL_PARTS) * PART_GROWTH_BYTES;
+    usize::try_from(enough.min(grown).max(MIN_PART_BYTES)).unwrap_or(usize::MAX)
 }
 
 /// The SHA-256 of `bytes`, in hexadecimal.
@@ -343,21 +358,24 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 /// Whether it was the connection that ended, and not the form.
 fn is_of_connection(error: &MultipartError) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if error.is::<hyper::Error>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    find_cause::<hyper::Error>(error).is_some()
 }
 
 async fn read_text(
-    mut field: Field<'_>,
+    field: Field<'_>,
     name: &'static str,
     terms: &Terms<'_>,
 ) -> Result<String, Error> {
+    let bytes = read_bytes(field, name, terms).await?;
+    String::from_utf8(bytes)
+        .map_err(|_| Error::InvalidField(FieldError::new(name, "must be UTF-8.")))
+}
+
+async fn read_bytes(
+    mut field: Field<'_>,
+    name: &'static str,
+    terms: &Terms<'_>,
+) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     while let Some(chunk) = terms.chunk(&mut field).await? {
         bytes.extend_from_slice(&chunk);
@@ -366,8 +384,7 @@ async fn read_text(
             return Err(Error::InvalidField(FieldError::new(name, why)));
         }
     }
-    String::from_utf8(bytes)
-        .map_err(|_| Error::InvalidField(FieldError::new(name, "must be UTF-8.")))
+    Ok(bytes)
 }
 
 /// An empty field is one that a web form left empty: the same as none.
@@ -396,6 +413,7 @@ fn clean_filename(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::MAX_OBJECT_BYTES;
 
     #[test]
     fn a_file_name_keeps_its_letters_and_loses_what_could_deceive() {
@@ -404,12 +422,37 @@ mod tests {
         assert_eq!(clean_filename(&"x".repeat(4096)).len(), 255);
     }
 
+    /// The size of the largest part, and how many there are, of an object with so many bytes.
+    fn parts(max_upload_bytes: u64, size_bytes: u64) -> (usize, usize) {
+        let (mut sent_bytes, mut sent_parts, mut largest) = (0, 0, 0);
+        while sent_bytes < size_bytes {
+            let part = part_bytes(max_upload_bytes, sent_bytes, sent_parts);
+            largest = largest.max(part);
+            sent_bytes += part as u64;
+            sent_parts += 1;
+        }
+        (largest, sent_parts)
+    }
+
     #[test]
-    fn parts_are_small_while_10_000_of_them_are_enough() {
+    fn parts_are_of_5_mib_while_the_object_allows_it_and_10_000_are_always_enough() {
         const MIB: u64 = 1024 * 1024;
-        assert_eq!(part_bytes(200 * MIB), 5 << 20);
-        assert_eq!(part_bytes(50_000 * MIB), 5 << 20);
-        assert_eq!(part_bytes(100_000 * MIB), 10 << 20);
+        const LEAST: usize = 5 << 20;
+
+        for max in [200 * MIB, 50_000 * MIB, 1 << 40, MAX_OBJECT_BYTES] {
+            assert_eq!(parts(max, 200 * MIB), (LEAST, 40), "{max}");
+        }
+        assert_eq!(parts(50_000 * MIB, 50_000 * MIB), (LEAST, 10_000));
+        for max in [50_001 * MIB, 100_000 * MIB, 1 << 40, MAX_OBJECT_BYTES] {
+            let (largest, number) = parts(max, max);
+            assert!(number <= 10_000, "{max}: {number}");
+            assert!(
+                largest as u64 <= 5 << 30,
+                "S3 takes no larger part: {largest}"
+            );
+        }
+        let (largest, _) = parts(100_000 * MIB, 100_000 * MIB);
+        assert!(largest < 12 << 20, "{largest}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{StandIn, lock};
 
@@ -46,6 +47,8 @@ pub struct Document {
     pub requests_with_trace_headers: u64,
     /// The largest number of `generateContent` calls that were under way together.
     pub concurrent_maximum: u64,
+    /// What the last well-formed call of `generateContent` asked, but for its audio.
+    pub last_call: Value,
     /// The last 200 requests to the API.
     pub requests: VecDeque<Recorded>,
 }
@@ -111,6 +114,11 @@ impl Counts {
     /// Counts the audio inside a request.
     pub fn inline(&self, bytes: u64) {
         lock(&self.0).document.inline_bytes += bytes;
+    }
+
+    /// Keeps what a call asked.
+    pub fn call_asks(&self, asked: Value) {
+        lock(&self.0).document.last_call = asked;
     }
 
     /// Counts what Google would bill.

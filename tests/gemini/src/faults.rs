@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,7 +24,14 @@ use crate::{StandIn, lock};
 
 /// The queue.
 #[derive(Default)]
-pub struct Faults(Mutex<VecDeque<Entry>>);
+pub struct Faults {
+    queue: Mutex<VecDeque<Entry>>,
+    /// How often the queue was cleared.
+    cleared: AtomicU64,
+}
+
+/// How often what is held looks whether it may go on.
+const HOLD_STEP: Duration = Duration::from_millis(10);
 
 /// An entry of the queue.
 #[derive(Clone, Deserialize, Serialize)]
@@ -80,6 +88,8 @@ pub struct Fault {
     /// The error is an array of one; `503` if no other is asked for.
     pub array_error: bool,
 
+    /// The work is done, the answer waits until the faults are cleared.
+    pub held: bool,
     /// The work is done, the answer comes late.
     pub delay_milliseconds: u64,
     /// The body of a `200` is sent byte by byte.
@@ -145,11 +155,15 @@ impl Faults {
         on: On,
         work: impl AsyncFnOnce(&Fault) -> Result<Response, Refusal>,
     ) -> Response {
+        let cleared = self.cleared.load(Ordering::SeqCst);
         let fault = self.take(on);
         let response = match fault.error() {
             Some(error) => error,
             None => work(&fault).await.into_response(),
         };
+        while fault.held && self.cleared.load(Ordering::SeqCst) == cleared {
+            sleep(HOLD_STEP).await;
+        }
         if fault.delay_milliseconds > 0 {
             sleep(Duration::from_millis(fault.delay_milliseconds)).await;
         }
@@ -157,7 +171,7 @@ impl Faults {
     }
 
     fn take(&self, on: On) -> Fault {
-        let mut queue = lock(&self.0);
+        let mut queue = lock(&self.queue);
         let Some(index) = queue.iter().position(|entry| entry.on == on) else {
             return Fault::default();
         };
@@ -365,7 +379,7 @@ impl http_body::Body for Slow {
 
 /// Shows the faults that are still to come.
 pub async fn show(State(stand_in): State<StandIn>) -> Json<VecDeque<Entry>> {
-    Json(lock(&stand_in.faults().0).clone())
+    Json(lock(&stand_in.faults().queue).clone())
 }
 
 /// Adds faults to the end of the queue.
@@ -380,12 +394,13 @@ pub async fn add(State(stand_in): State<StandIn>, Json(entries): Json<Vec<Entry>
             return (StatusCode::BAD_REQUEST, message).into_response();
         }
     }
-    lock(&stand_in.faults().0).extend(entries);
+    lock(&stand_in.faults().queue).extend(entries);
     StatusCode::NO_CONTENT.into_response()
 }
 
-/// Forgets the faults that are still to come.
+/// Forgets the faults that are still to come, and lets go on what is held.
 pub async fn clear(State(stand_in): State<StandIn>) -> StatusCode {
-    lock(&stand_in.faults().0).clear();
+    lock(&stand_in.faults().queue).clear();
+    stand_in.faults().cleared.fetch_add(1, Ordering::SeqCst);
     StatusCode::NO_CONTENT
 }

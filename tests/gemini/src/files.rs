@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -318,6 +318,10 @@ fn chunk(
     (mut after, length): (Upload, u64),
 ) -> Result<Response, Refusal> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    Refusal::invalid_if(
+        header(CONTENT_LENGTH.as_str()).is_none(),
+        "Content-Length is missing.",
+    )?;
     let finalizes = match header("x-goog-upload-command") {
         Some("query") if length == 0 => return Ok(progress(&after)),
         Some("upload") => false,

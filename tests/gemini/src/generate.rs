@@ -192,15 +192,33 @@ async fn prompt(
     let body = wire::receive(body, wire::LARGEST_BODY).await?;
     expect_json(headers)?;
     let mut prompt = Prompt::of(model)?;
-    let request: GenerateContent = wire::parse(&body, wire::GENERATE_CONTENT)?;
+    let mut request: Value = wire::parse(&body, wire::GENERATE_CONTENT)?;
     drop(body);
+    let asked = asked(model, &request);
+    let request = serde_json::from_value::<GenerateContent>(request.take())
+        .map_err(|error| Refusal::invalid(format!("Invalid JSON payload received. {error}")))?;
     prompt.hear(stand_in, &request.contents)?;
     if model == TRANSCRIBE {
         prompt.transcribes(request)?;
     } else {
         prompt.follows(request)?;
     }
+    stand_in.counts().call_asks(asked);
     Ok(prompt)
+}
+
+/// What a test may want to know of a request: everything but the audio.
+fn asked(model: &str, request: &Value) -> Value {
+    let contents = request["contents"].as_array().into_iter().flatten();
+    let parts = contents.filter_map(|content| content["parts"].as_array());
+    let texts = parts.flatten().filter_map(|part| part["text"].as_str());
+    json!({
+        "model": model,
+        "store": request["store"],
+        "generation_config": request["generation_config"],
+        "system_instruction": request["system_instruction"],
+        "texts": texts.collect::<Vec<_>>(),
+    })
 }
 
 impl Prompt {

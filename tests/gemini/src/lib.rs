@@ -10,7 +10,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -85,7 +85,9 @@ pub fn router(key: &str) -> Router {
         .route(
             "/_stand-in/faults",
             get(faults::show).post(faults::add).delete(faults::clear),
-        );
+        )
+        // A text in it may be as long as an answer.
+        .layer(DefaultBodyLimit::disable());
     google.merge(control).with_state(stand_in)
 }
 
@@ -130,7 +132,13 @@ fn refuse(stand_in: &StandIn, request: &Request) -> Option<Refusal> {
         return Some(Refusal::invalid(message));
     }
     let key = request.headers().get(KEY);
+    let is_upload = request.uri().path().starts_with("/upload/");
     let of_upload = query.contains_key("upload_id");
+    if of_upload && !is_upload {
+        return Some(Refusal::invalid(
+            "Invalid JSON payload received. Unknown name \"upload_id\": Cannot bind query parameter.",
+        ));
+    }
     match key {
         Some(_) if of_upload => Some(Refusal::invalid(
             "The upload URL is a credential by itself: the API key must not be sent to it.",

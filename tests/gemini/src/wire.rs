@@ -57,14 +57,17 @@ pub const GENERATE_CONTENT: Fields = &[
     (
         "safety_settings",
         Kind::List(&Kind::Message(&[
-            ("category", Kind::Text),
-            ("threshold", Kind::Text),
+            ("category", Kind::Enumeration(HARM_CATEGORIES)),
+            ("threshold", Kind::Enumeration(HARM_THRESHOLDS)),
         ])),
     ),
     ("tools", Kind::List(&Kind::Any)),
     ("tool_config", Kind::Any),
     ("cached_content", Kind::Text),
-    ("service_tier", Kind::Text),
+    (
+        "service_tier",
+        Kind::Enumeration(&["flex", "standard", "priority"]),
+    ),
     ("continuation_token", Kind::Text),
     ("store", Kind::Boolean),
     ("labels", Kind::Map(&Kind::Text)),
@@ -87,6 +90,22 @@ pub const CREATE_FILE: Fields = &[(
         ("size_bytes", Kind::Any),
     ]),
 )];
+
+const HARM_CATEGORIES: &[&str] = &[
+    "HARM_CATEGORY_HARASSMENT",
+    "HARM_CATEGORY_HATE_SPEECH",
+    "HARM_CATEGORY_SEXUALLY_EXPLICIT",
+    "HARM_CATEGORY_DANGEROUS_CONTENT",
+    "HARM_CATEGORY_CIVIC_INTEGRITY",
+];
+
+const HARM_THRESHOLDS: &[&str] = &[
+    "BLOCK_LOW_AND_ABOVE",
+    "BLOCK_MEDIUM_AND_ABOVE",
+    "BLOCK_ONLY_HIGH",
+    "BLOCK_NONE",
+    "OFF",
+];
 
 const CONTENT: Fields = &[
     ("role", Kind::Enumeration(&["user", "model"])),
@@ -150,8 +169,18 @@ const GENERATION_CONFIG: Fields = &[
         "response_format",
         Kind::OneOrList(&Kind::Message(RESPONSE_FORMAT)),
     ),
-    ("response_modalities", Kind::List(&Kind::Text)),
-    ("media_resolution", Kind::Text),
+    (
+        "response_modalities",
+        Kind::List(&Kind::Enumeration(&["TEXT", "IMAGE", "AUDIO"])),
+    ),
+    (
+        "media_resolution",
+        Kind::Enumeration(&[
+            "MEDIA_RESOLUTION_LOW",
+            "MEDIA_RESOLUTION_MEDIUM",
+            "MEDIA_RESOLUTION_HIGH",
+        ]),
+    ),
     ("speech_config", Kind::Any),
     ("image_config", Kind::Any),
     ("enable_enhanced_civic_answers", Kind::Boolean),
@@ -407,6 +436,11 @@ mod tests {
             json!({"store": "false"}),
             json!({"generationConfig": {"maxOutputTokens": 1.5}}),
             json!({"generationConfig": {"thinkingConfig": {"thinkingLevel": "DEEP"}}}),
+            json!({"generationConfig": {"mediaResolution": "BEST"}}),
+            json!({"generationConfig": {"responseModalities": ["SMELL"]}}),
+            json!({"serviceTier": "first class"}),
+            json!({"safetySettings": [{"category": "HARM_CATEGORY_BOREDOM", "threshold": "OFF"}]}),
+            json!({"safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "SOME"}]}),
             json!({"generationConfig": {"responseSchema": {"type": "object"}}}),
             json!({"generationConfig": {"responseSchema": {"properties": {"a": {"items": {"typ": 1}}}}}}),
             json!([]),

@@ -219,7 +219,9 @@ fn googles_own_client_uploads_transcribes_and_deletes() {
 
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
-    let counts: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut counts: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let asked = counts.as_object_mut().unwrap().remove("last_call");
+    assert_eq!(asked.unwrap()["texts"], json!(["Transcribe."]));
     let expected = json!({
         "generate_content_calls": 6,
         "billed_calls": 2,
@@ -277,6 +279,16 @@ fn the_key_belongs_in_its_header_and_nowhere_else() {
         (403, &json!("PERMISSION_DENIED"))
     );
     assert_eq!((in_address.status, on_chunk.status), (400, 400));
+    for path in [
+        format!("{SPEECH}?upload_id=1"),
+        "/v1beta/files?upload_id=1".to_owned(),
+    ] {
+        let by_upload = stand_in.send("POST", &path, &[json, key], body.as_bytes());
+        assert_eq!(
+            by_upload.status, 400,
+            "an upload is elsewhere: {by_upload:?}"
+        );
+    }
     assert!(!stand_in.counts().to_string().contains(KEY));
 }
 
@@ -381,6 +393,13 @@ fn a_general_model_refuses_what_google_refuses() {
         let answer = stand_in.post(GENERAL, &body);
         assert_eq!(answer.status, 400, "{body} {answer:?}");
     }
+    let answer = stand_in.post(GENERAL, &with(by_prompt(), "", "store", json!(false)));
+    assert_eq!(answer.status, 200);
+    let asked = &stand_in.counts()["last_call"];
+    assert_eq!(asked["model"], "gemini-3.6-flash");
+    assert_eq!(asked["store"], false);
+    assert_eq!(asked["texts"], json!(["Transcribe."]));
+    assert!(!asked.to_string().contains("UklGRg"), "{asked}");
     let ignored = config("audioTranscriptionConfig", json!({ "wordTimestamp": true }));
     let answer = stand_in.post(GENERAL, &ignored).json();
     assert!(answer["candidates"][0]["content"]["parts"][0]["text"].is_string());
@@ -406,6 +425,18 @@ fn an_upload_takes_chunks_only_where_and_as_large_as_they_belong() {
     let path = stand_in.start_upload(CHUNK + 10);
     let chunk = vec![7; CHUNK];
 
+    let mut stream = TcpStream::connect(&stand_in.address).unwrap();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\nx-goog-upload-command: upload, finalize\r\nx-goog-upload-offset: 0\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 400") && answer.contains("Content-Length"),
+        "{answer}"
+    );
     assert_eq!(stand_in.chunk(&path, "upload", 0, b"odd").status, 400);
     assert_eq!(stand_in.chunk(&path, "upload", 9, &chunk).status, 400);
     assert_eq!(

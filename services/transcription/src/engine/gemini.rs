@@ -13,6 +13,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
+use tokio_util::task::TaskTracker;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span, warn};
 use transcription_common::tls::TlsSettings;
@@ -55,6 +56,8 @@ pub struct Gemini {
     model: Arc<str>,
     metrics: TranscriptionMetrics,
     told_of_retirement: Arc<AtomicBool>,
+    /// Files that are being deleted.
+    leftovers: TaskTracker,
 }
 
 impl Gemini {
@@ -88,12 +91,18 @@ impl Gemini {
             model: gemini_model.as_str().into(),
             metrics,
             told_of_retirement: Arc::default(),
+            leftovers: TaskTracker::new(),
         })
     }
 
     /// The name of the model.
     pub fn model(&self) -> &str {
         &self.model
+    }
+
+    /// What is left to do after answers.
+    pub fn leftovers(&self) -> TaskTracker {
+        self.leftovers.clone()
     }
 
     /// Transcribes a recording within its limit.
@@ -134,10 +143,10 @@ impl Gemini {
         self.check_length(&asked)?;
         let media_type = self.media_type(asked.format)?;
         let google = Asker {
-            client: &self.client,
-            key: &self.key,
-            base_url: &self.base_url,
-            metrics: &self.metrics,
+            client: self.client.clone(),
+            key: self.key.clone(),
+            base_url: self.base_url.clone(),
+            metrics: self.metrics.clone(),
             deadline: Instant::now() + asked.limit,
             limit: asked.limit,
         };
@@ -161,14 +170,15 @@ impl Gemini {
             result = by_file => result,
             () = asked.cut.cancelled() => Err(Error::Stopping),
         };
-        // Whatever came of it: a recording must not stay at Google.
-        file.delete(&google).await;
+        // Whatever came of it: a recording must not stay at Google. The text, which is paid for, does not wait for that.
+        let deleted = file.delete(google, asked.cut);
+        self.leftovers.spawn(deleted.in_current_span());
         generated
     }
 
     async fn generate(
         &self,
-        google: &Asker<'_>,
+        google: &Asker,
         audio: Audio,
         asked: &Asked,
     ) -> Result<Transcription, Error> {
@@ -245,8 +255,8 @@ impl Gemini {
     }
 }
 
-/// Reads an answer to its end. It is billed from its first byte on, so whatever is wrong with it is final.
-async fn read<T: DeserializeOwned>(mut response: Response, google: &Asker<'_>) -> Result<T, Error> {
+/// Reads an answer to its end. That of a model is billed from its first byte on, so whatever is wrong with it is final.
+async fn read<T: DeserializeOwned>(mut response: Response, google: &Asker) -> Result<T, Error> {
     let mut bytes = Vec::new();
     loop {
         match response.chunk().await {

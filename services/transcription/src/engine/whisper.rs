@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
+use tokio_util::task::TaskTracker;
 use tracing::{Span, info};
 use transcription_common::problem::FieldError;
 
@@ -37,6 +38,7 @@ pub struct Whisper {
     name: Arc<str>,
     model: Arc<Model>,
     turns: Arc<Semaphore>,
+    leftovers: TaskTracker,
     metrics: TranscriptionMetrics,
 }
 
@@ -67,6 +69,7 @@ impl Whisper {
             name,
             model: Arc::new(model),
             turns: Arc::new(Semaphore::new(workers.get())),
+            leftovers: TaskTracker::new(),
             metrics,
         })
     }
@@ -74,6 +77,11 @@ impl Whisper {
     /// The name of the model: that of its directory.
     pub fn model(&self) -> &str {
         &self.name
+    }
+
+    /// Windows that are still heard though their clients have been answered.
+    pub fn leftovers(&self) -> TaskTracker {
+        self.leftovers.clone()
     }
 
     /// Whether the model knows the language that is asked for.
@@ -101,7 +109,6 @@ impl Whisper {
             options,
             limit,
             cut,
-            in_flight,
         } = asked;
         let deadline = Instant::now() + limit;
         let too_late = || Error::EngineTimeout {
@@ -119,13 +126,14 @@ impl Whisper {
             deadline,
             cut: cut.clone(),
         };
+        let left_over = self.leftovers.token();
         let work = tokio::task::spawn_blocking(move || {
             let _in_span = span.entered();
             let heard = Samples::open(|| recording.open_until(&stop), format, stop.clone())
                 .map_err(Failure::from)
                 .and_then(|mut samples| listen(&model, &mut samples, &options, &stop));
             // Not with the answer: a client whose time is over does not wait for the window that is being heard.
-            drop((turn, in_flight));
+            drop((turn, left_over));
             heard
         });
         // The client hears at once that it took too long; the worker is free again after the window that it is in.

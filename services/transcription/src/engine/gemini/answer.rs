@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::engine::{Options, Transcription};
+use crate::engine::{Language, Options, Transcription};
 use crate::error::Error;
 
 /// Languages that are written without spaces between words.
@@ -160,6 +160,9 @@ impl Answer {
         } else {
             candidate.written(truncated)?
         };
+        // A model may write anything.
+        let is_tag = |tag: &String| Language::parse(tag).is_ok();
+        let language = language.filter(is_tag);
         Ok(Transcription {
             text: text.trim().to_owned(),
             language: language.or_else(asked),
@@ -207,12 +210,13 @@ impl Candidate {
                 return Ok((text, text_of("language").filter(|tag| !tag.is_empty())));
             }
         }
-        match broken_off(bare).filter(|_| truncated) {
-            Some(text) => Ok((text, None)),
-            None => Err(Error::Engine(anyhow::anyhow!(
-                "Gemini wrote something else than it was asked for"
-            ))),
+        if truncated {
+            // It may have ended before the text began.
+            return Ok((broken_off(bare).unwrap_or_default(), None));
         }
+        Err(Error::Engine(anyhow::anyhow!(
+            "Gemini wrote something else than it was asked for"
+        )))
     }
 }
 
@@ -365,6 +369,10 @@ mod tests {
         .unwrap();
         assert_eq!(cut.text, "He said \"no\" and");
         assert!(cut.truncated);
+        let early = wrote("MAX_TOKENS", r#"{"language": "e"#).unwrap();
+        assert_eq!((early.text.as_str(), early.truncated), ("", true));
         assert!(wrote("STOP", "I cannot do that.").is_err());
+        let odd = wrote("STOP", r#"{"language": "English, I think", "text": "Hi"}"#).unwrap();
+        assert_eq!(odd.language, None);
     }
 }

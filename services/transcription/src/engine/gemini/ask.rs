@@ -11,7 +11,7 @@ use url::Url;
 
 use super::refusal::{self, Refusal};
 use super::request::RequestBody;
-use crate::error::Error;
+use crate::error::{Error, find_cause};
 use crate::metrics::{RetryReason, TranscriptionMetrics};
 use crate::storage::StorageError;
 
@@ -27,15 +27,16 @@ const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 const REFUSAL_LIMIT: Duration = Duration::from_secs(10);
 
 /// What is needed to ask, for one transcription.
-pub struct Asker<'a> {
+#[derive(Clone)]
+pub struct Asker {
     /// The HTTP client.
-    pub client: &'a Client,
+    pub client: Client,
     /// The key. Only ever in its header.
-    pub key: &'a HeaderValue,
+    pub key: HeaderValue,
     /// Google's address, or another one.
-    pub base_url: &'a Url,
+    pub base_url: Url,
     /// What to count in.
-    pub metrics: &'a TranscriptionMetrics,
+    pub metrics: TranscriptionMetrics,
     /// When the time is over.
     pub deadline: Instant,
     /// How much time there was.
@@ -57,7 +58,7 @@ impl WithBody for RequestBuilder {
     }
 }
 
-impl Asker<'_> {
+impl Asker {
     /// An address below the base.
     pub fn url(&self, path: &str) -> Result<Url, Error> {
         let base = self.base_url.as_str().trim_end_matches('/');
@@ -142,7 +143,7 @@ impl Asker<'_> {
         };
         // What has come by then has to do.
         let _ = timeout(REFUSAL_LIMIT, read).await;
-        refusal::of(status, &headers, &body, self.limit)
+        refusal::of(status, &headers, &body)
     }
 
     /// No answer came. It is worth another try unless the time is over, or it was the storage that could not give the recording.
@@ -150,8 +151,8 @@ impl Asker<'_> {
         if error.is_timeout() && !error.is_connect() {
             return Err(self.too_late());
         }
-        if let Some(error) = of_storage(&error) {
-            return Err(Error::Storage(error));
+        if let Some(error) = find_cause::<StorageError>(&error) {
+            return Err(Error::Storage(error.clone()));
         }
         let error = anyhow::Error::new(error.without_url());
         Ok(Refusal::Again {
@@ -160,17 +161,6 @@ impl Asker<'_> {
             last: Error::Engine(error.context("Gemini cannot be reached")),
         })
     }
-}
-
-fn of_storage(error: &reqwest::Error) -> Option<StorageError> {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<StorageError>() {
-            return Some(error.clone());
-        }
-        cause = error.source();
-    }
-    None
 }
 
 /// Full jitter: between nothing and 1 s, 2 s, 4 s, so that those who were refused together do not come back together.

@@ -9,7 +9,8 @@ use reqwest::header::{CONTENT_LENGTH, HeaderMap};
 use reqwest::{Body, Response};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use url::Url;
 use uuid::Uuid;
@@ -25,11 +26,14 @@ use crate::storage::Recording;
 const CHUNK_BYTES: u64 = 8 * 1024 * 1024;
 const FIRST_POLL: Duration = Duration::from_secs(1);
 const LONGEST_POLL: Duration = Duration::from_secs(10);
-/// The end of a transcription does not wait longer than this for Google.
-const DELETE_LIMIT: Duration = Duration::from_secs(15);
-const DELETE_ATTEMPTS: u32 = 3;
-const DELETE_DELAY: Duration = Duration::from_secs(1);
-const CANCEL_LIMIT: Duration = Duration::from_secs(3);
+/// How long one attempt to delete may take; with the word before it that there is no more to upload. Both have to be within the
+/// time that there is at the end of the service.
+const DELETE_LIMIT: Duration = Duration::from_secs(4);
+const CANCEL_LIMIT: Duration = Duration::from_secs(1);
+const FIRST_DELETE_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_DELETE_PAUSE: Duration = Duration::from_mins(5);
+/// Then Google has deleted the file.
+const LIFE: Duration = Duration::from_hours(48);
 
 const PROTOCOL: &str = "x-goog-upload-protocol";
 const COMMAND: &str = "x-goog-upload-command";
@@ -53,13 +57,13 @@ struct Resource {
 }
 
 /// With another base URL than Google's the upload goes there too, as Google's own client does it.
-fn upload_url(asker: &Asker<'_>, headers: &HeaderMap) -> Result<Url, Error> {
+fn upload_url(asker: &Asker, headers: &HeaderMap) -> Result<Url, Error> {
     let url = headers.get(UPLOAD_URL).and_then(|url| url.to_str().ok());
     let parsed = url.and_then(|url| Url::parse(url).ok());
     let mut url = parsed
         .context("Gemini named no address for the upload")
         .map_err(Error::Engine)?;
-    let base = asker.base_url;
+    let base = &asker.base_url;
     let is_google = base
         .host_str()
         .is_some_and(|host| host.ends_with(".googleapis.com"));
@@ -77,7 +81,7 @@ fn upload_url(asker: &Asker<'_>, headers: &HeaderMap) -> Result<Url, Error> {
 }
 
 /// Sends all chunks. Google says what it has after each failure; from there it goes on.
-async fn send_chunks(asker: &Asker<'_>, recording: &Recording, url: &Url) -> Result<(), Error> {
+async fn send_chunks(asker: &Asker, recording: &Recording, url: &Url) -> Result<(), Error> {
     let size_bytes = recording.size_bytes();
     let mut offset = 0;
     let mut attempt = 0;
@@ -105,7 +109,7 @@ async fn send_chunks(asker: &Asker<'_>, recording: &Recording, url: &Url) -> Res
 
 /// Sends one chunk; if all bytes are there already, none of them but the word that this is all.
 async fn send_chunk(
-    asker: &Asker<'_>,
+    asker: &Asker,
     recording: &Recording,
     url: &Url,
     offset: u64,
@@ -152,7 +156,7 @@ fn status_of(response: &Response) -> Option<&str> {
 }
 
 /// How much of the upload has arrived; nothing if it is complete.
-async fn received(asker: &Asker<'_>, url: &Url, size_bytes: u64) -> Result<Option<u64>, Error> {
+async fn received(asker: &Asker, url: &Url, size_bytes: u64) -> Result<Option<u64>, Error> {
     for attempt in 1.. {
         let sent = asker
             .client
@@ -195,7 +199,7 @@ impl File {
     /// Whatever comes of it, and of the future itself, the file has to be deleted.
     pub async fn upload(
         &self,
-        asker: &Asker<'_>,
+        asker: &Asker,
         recording: &Recording,
         media_type: &'static str,
     ) -> Result<String, Error> {
@@ -221,14 +225,10 @@ impl File {
     }
 
     /// Waits until Google has processed the file; gives its address.
-    async fn ready(&self, asker: &Asker<'_>) -> Result<String, Error> {
+    async fn ready(&self, asker: &Asker) -> Result<String, Error> {
         let mut pause = FIRST_POLL;
         loop {
-            let path = format!("v1beta/{}", self.name);
-            let response = asker
-                .send(|| Ok(asker.client.get(asker.url(&path)?)))
-                .await?;
-            let Resource { uri, state } = read(response, asker).await?;
+            let Resource { uri, state } = self.poll(asker).await?;
             match state.as_deref() {
                 Some("ACTIVE") => return Ok(uri),
                 Some("FAILED") => {
@@ -247,39 +247,71 @@ impl File {
         }
     }
 
-    /// Deletes the file, if there may be one. Best effort: Google does it after 48 hours.
-    pub async fn delete(&self, asker: &Asker<'_>) {
+    /// Asks for the state of the file. The answer costs nothing: one that breaks off is asked for again.
+    async fn poll(&self, asker: &Asker) -> Result<Resource, Error> {
+        let path = format!("v1beta/{}", self.name);
+        for attempt in 1.. {
+            let response = asker
+                .send(|| Ok(asker.client.get(asker.url(&path)?)))
+                .await?;
+            let broken = match read(response, asker).await {
+                Err(error @ Error::Engine(_)) => error,
+                read => return read,
+            };
+            let refusal = Refusal::Again {
+                reason: RetryReason::Connection,
+                delay: None,
+                last: broken,
+            };
+            asker.pause(attempt, refusal).await?;
+        }
+        Err(asker.too_late())
+    }
+
+    /// Deletes the file, if there may be one, however long that takes; when the service ends it is tried once more. Google does it
+    /// after 48 hours.
+    pub async fn delete(self, asker: Asker, cut: CancellationToken) {
         let Some(session) = self.session.get() else {
             return;
         };
-        let deleted = timeout(DELETE_LIMIT, async {
-            // Else what is still under way could become a file afterwards. It answers an error if there is nothing to cancel.
-            let cancel = asker.client.post(session.clone()).header(COMMAND, "cancel");
-            let _ = cancel
-                .header(CONTENT_LENGTH, 0)
-                .timeout(CANCEL_LIMIT)
-                .send()
-                .await;
-            for _ in 0..DELETE_ATTEMPTS {
-                if self.try_delete(asker).await {
-                    return true;
-                }
-                sleep(DELETE_DELAY).await;
+        // Else what is still under way could become a file afterwards. It answers an error if there is nothing to cancel.
+        let cancel = asker.client.post(session.clone()).header(COMMAND, "cancel");
+        let _ = cancel
+            .header(CONTENT_LENGTH, 0)
+            .timeout(CANCEL_LIMIT)
+            .send()
+            .await;
+        let start = Instant::now();
+        let mut pause = FIRST_DELETE_PAUSE;
+        while start.elapsed() < LIFE {
+            let is_last = cut.is_cancelled();
+            if self.try_delete(&asker).await {
+                break;
             }
-            false
-        });
-        if deleted.await.unwrap_or(false) {
-            asker.metrics.gemini_files_open.dec();
-        } else {
-            warn!(
-                file = self.name,
-                "a recording could not be deleted at Google, which does it after 48 hours"
-            );
+            if is_last {
+                warn!(
+                    file = self.name,
+                    "a recording could not be deleted at Google, which does it after 48 hours"
+                );
+                return;
+            }
+            if pause == FIRST_DELETE_PAUSE {
+                warn!(
+                    file = self.name,
+                    "a recording could not be deleted at Google, will try again"
+                );
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = cut.cancelled() => {}
+            }
+            pause = (pause * 2).min(LONGEST_DELETE_PAUSE);
         }
+        asker.metrics.gemini_files_open.dec();
     }
 
     /// Whether the file is gone. Google says of one that is not there that it "may not exist".
-    async fn try_delete(&self, asker: &Asker<'_>) -> bool {
+    async fn try_delete(&self, asker: &Asker) -> bool {
         let Ok(url) = asker.url(&format!("v1beta/{}", self.name)) else {
             return false;
         };

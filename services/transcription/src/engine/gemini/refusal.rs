@@ -42,8 +42,8 @@ struct Said {
     details: Vec<Value>,
 }
 
-/// Reads a refusal; `limit` is the whole time budget.
-pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8], limit: Duration) -> Refusal {
+/// Reads a refusal.
+pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
     let said = parse(body);
     let cause = || {
         let shown = if said.message.is_empty() {
@@ -54,7 +54,9 @@ pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8], limit: Duration)
         let shown: String = shown.chars().take(MAX_SAID_CHARS).collect();
         anyhow::anyhow!("Gemini answered {}: {shown}", status.as_u16())
     };
-    let delay = said.delay().or_else(|| retry_after(headers));
+    let delay = said.delay_in_details();
+    let delay = delay.or_else(|| retry_after(headers));
+    let delay = delay.or_else(|| said.delay_in_words());
     let again = |reason, last| Refusal::Again {
         reason,
         delay,
@@ -63,12 +65,7 @@ pub fn of(status: StatusCode, headers: &HeaderMap, body: &[u8], limit: Duration)
     match status.as_u16() {
         400 => Refusal::Final(of_bad_request(&said, cause())),
         401 | 403 | 404 => Refusal::Final(Error::EngineMisconfigured(cause())),
-        408 | 504 => again(
-            RetryReason::Timeout,
-            Error::EngineTimeout {
-                limit_seconds: limit.as_secs(),
-            },
-        ),
+        408 | 504 => again(RetryReason::Timeout, Error::EngineSlow),
         429 if said.is_daily() => Refusal::Final(Error::EngineQuota {
             retry_after_seconds: Some(quota::seconds_to_reset(clock::now())),
         }),
@@ -144,16 +141,16 @@ impl Said {
         self.details.iter().any(|detail| detail["reason"] == reason)
     }
 
-    /// `RetryInfo.retryDelay`, for example `34.4s`; else the words "Please retry in 44.09s" (or ms).
-    fn delay(&self) -> Option<Duration> {
-        let of_details = self
-            .details
-            .iter()
-            .find_map(|detail| detail["retryDelay"].as_str());
-        of_details.and_then(seconds).or_else(|| {
-            let (_, after) = self.message.split_once("retry in ")?;
-            seconds(after.split([' ', ',']).next()?.trim_end_matches('.'))
-        })
+    /// `RetryInfo.retryDelay`, for example `34.4s`.
+    fn delay_in_details(&self) -> Option<Duration> {
+        let mut delays = self.details.iter().map(|detail| &detail["retryDelay"]);
+        delays.find_map(|delay| seconds(delay.as_str()?))
+    }
+
+    /// The words "Please retry in 44.09s" (or ms).
+    fn delay_in_words(&self) -> Option<Duration> {
+        let (_, after) = self.message.split_once("retry in ")?;
+        seconds(after.split([' ', ',']).next()?.trim_end_matches('.'))
     }
 
     /// A quota of a day, or one of nothing: waiting a minute does not help.
@@ -193,12 +190,7 @@ mod tests {
 
     fn refusal(status: u16, body: &str) -> Refusal {
         let status = StatusCode::from_u16(status).unwrap();
-        of(
-            status,
-            &HeaderMap::new(),
-            body.as_bytes(),
-            Duration::from_mins(10),
-        )
+        of(status, &HeaderMap::new(), body.as_bytes())
     }
 
     fn quota(id: &str, message: &str) -> String {
@@ -229,23 +221,27 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_may_stand_in_the_words_or_in_the_header() {
-        let words = |words: &str| {
-            let said = Said {
-                message: words.to_owned(),
-                ..Said::default()
-            };
-            said.delay()
+    fn the_delay_is_that_of_the_details_else_of_the_header_else_of_the_words() {
+        let delay = |headers: &HeaderMap, body: &str| match of(
+            StatusCode::SERVICE_UNAVAILABLE,
+            headers,
+            body.as_bytes(),
+        ) {
+            Refusal::Again { delay, .. } => delay,
+            refusal @ Refusal::Final(_) => panic!("{refusal:?}"),
         };
-        assert_eq!(
-            words("Please retry in 44.09s."),
-            Some(Duration::from_millis(44_090))
-        );
-        assert_eq!(
-            words("Please retry in 900ms."),
-            Some(Duration::from_millis(900))
-        );
-        assert_eq!(words("Please retry later."), None);
+        let none = HeaderMap::new();
+        let header = HeaderMap::from_iter([(RETRY_AFTER, "7".parse().unwrap())]);
+        let words = |words: &str| format!(r#"{{"error": {{"message": "{words}"}}}}"#);
+        let all = quota("PerMinute", "Please retry in 44.09s.");
+
+        assert_eq!(delay(&header, &all), Some(Duration::from_millis(34_400)));
+        let said = words("Please retry in 44.09s.");
+        assert_eq!(delay(&header, &said), Some(Duration::from_secs(7)));
+        assert_eq!(delay(&none, &said), Some(Duration::from_millis(44_090)));
+        let said = words("Please retry in 900ms.");
+        assert_eq!(delay(&none, &said), Some(Duration::from_millis(900)));
+        assert_eq!(delay(&none, &words("Please retry later.")), None);
     }
 
     #[test]

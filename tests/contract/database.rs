@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 use transcription_tests::auth::{Auth, account};
 use transcription_tests::client::PASSWORD;
-use transcription_tests::process::{Process, eventually};
+use transcription_tests::files::binary;
+use transcription_tests::process::{Process, eventually, run};
 use transcription_tests::python::python;
 
 /// What SQLAlchemy makes of the old backend's model. The hash is by Python's bcrypt 5.0.0, of [`PASSWORD`].
@@ -140,11 +141,11 @@ async fn a_kill_during_registrations_loses_none_that_was_answered() {
 }
 
 #[tokio::test]
-async fn a_registration_that_the_disk_does_not_take_is_503_and_none_that_was_answered_is_lost() {
+async fn a_full_disk_is_503_loses_none_that_was_answered_and_is_over_when_there_is_room() {
     let mut auth = Auth::start().await;
     auth.process.terminate().await;
     // No file may grow beyond 150 blocks of 512 bytes; a write beyond fails, as on a full disk.
-    auth.restart_by("trap '' XFSZ; ulimit -f 150; exec \"$0\" serve")
+    auth.restart_by("trap '' XFSZ; ulimit -S -f 150; exec \"$0\" serve")
         .await;
     let mut answered = Vec::new();
     let mut refused = 0;
@@ -161,11 +162,18 @@ async fn a_registration_that_the_disk_does_not_take_is_503_and_none_that_was_ans
             }
         }
     }
+    assert_eq!(refused, 3, "the disk was never full");
+    let mut make_room = Command::new("prlimit");
+    make_room.args(["--fsize=unlimited", "--pid", &auth.process.id().to_string()]);
+    assert!(run(make_room, "").await.status.success());
+    for name in ["after-1", "after-2"] {
+        auth.register(name).await;
+        answered.push(name.to_owned());
+    }
     auth.process.signal("KILL");
     auth.process.ended().await;
     auth.restart([]).await;
 
-    assert_eq!(refused, 3, "the disk was never full");
     let stored = auth.succeed(&["user", "list"], "").await;
     let lost = answered
         .iter()
@@ -208,9 +216,18 @@ async fn a_backup_under_writes_opens_clean_and_has_every_user_from_before_it_beg
     })
     .await;
 
-    let before = written.load(Ordering::SeqCst);
-    let said = auth.succeed(&["backup", "copy.db"], "").await;
-    let after = written.load(Ordering::SeqCst);
+    let (mut before, mut after) = (0, 0);
+    let mut said = String::new();
+    // On a machine that stalls a copy may be made between two writes; that one shows nothing.
+    for _ in 0..20 {
+        let _ = fs::remove_file(auth.folder.path().join("copy.db"));
+        before = written.load(Ordering::SeqCst);
+        said = auth.succeed(&["backup", "copy.db"], "").await;
+        after = written.load(Ordering::SeqCst);
+        if after > before {
+            break;
+        }
+    }
     let to_output = auth.run(&["backup", "-"], "").await;
     stop.store(true, Ordering::SeqCst);
     writer.await.unwrap();
@@ -351,6 +368,105 @@ async fn a_restore_beside_a_program_that_has_the_database_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_restore_beside_a_program_that_only_has_the_database_open_or_locked_changes_nothing_either()
+ {
+    let mut auth = Auth::start().await;
+    auth.register("ada").await;
+    auth.succeed(&["backup", "copy.db"], "").await;
+    auth.register("bob").await;
+    auth.process.terminate().await;
+
+    for work in [
+        "db.execute('SELECT count(*) FROM users').fetchall()",
+        "db.execute('PRAGMA locking_mode = EXCLUSIVE'); db.execute('UPDATE users SET email = email')",
+    ] {
+        let script = format!(
+            "import sqlite3, time; db = sqlite3.connect('auth.db', isolation_level=None); {work}; print('open', flush=True); time.sleep(60)"
+        );
+        let mut other = Command::new("python3");
+        other.current_dir(auth.folder.path()).args(["-c", &script]);
+        let other = Process::start(&mut other, auth.folder.path().join("other.log"));
+        eventually("it is open", async || other.log().contains("open")).await;
+        let line = auth.fail(&["restore", "copy.db"], "").await;
+        assert!(line.contains("another program has the database"), "{line}");
+    }
+
+    auth.restart([]).await;
+    auth.token("bob").await;
+}
+
+#[tokio::test]
+async fn a_backup_goes_through_a_pipe_into_another_database() {
+    let mut auth = Auth::start().await;
+    auth.register("ada").await;
+
+    let mut pipe = Command::new("sh");
+    pipe.env_clear()
+        .envs(&auth.environment)
+        .current_dir(auth.folder.path())
+        .args([
+            "-c",
+            "\"$0\" backup - | DATABASE_URL=sqlite:///other.db \"$0\" restore -",
+        ])
+        .arg(binary("auth-service"));
+    let piped = run(pipe, "").await;
+
+    assert!(piped.status.success(), "{piped:?}");
+    let said = String::from_utf8(piped.stdout).unwrap();
+    assert!(said.starts_with("Restored 1 users to other.db."), "{said}");
+    auth.process.terminate().await;
+    auth.restart([("DATABASE_URL", "sqlite:///other.db")]).await;
+    auth.token("ada").await;
+}
+
+/// Talks with a program on a terminal: waits for a prompt, types an answer, and so on. Prints what the terminal showed.
+const TERMINAL: &str = r"
+import os, pty, sys
+program, folder, database, *answers = sys.argv[1:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.chdir(folder)
+    os.execve(program, [program, 'user', 'add', 'ada', 'ada@example.com'], {'DATABASE_URL': database, 'BCRYPT_COST': '4'})
+shown = b''
+def read():
+    try:
+        return os.read(terminal, 1000)
+    except OSError:
+        return b''
+for answer in answers:
+    before = len(shown)
+    while b': ' not in shown[before:]:
+        shown += read()
+    os.write(terminal, answer.encode() + b'\n')
+while more := read():
+    shown += more
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode().replace('\r', '').strip())
+";
+
+#[tokio::test]
+async fn on_a_terminal_a_password_is_asked_twice_and_not_shown() {
+    let auth = Auth::start().await;
+    let program = binary("auth-service").display().to_string();
+    let folder = auth.folder.path().display().to_string();
+    let add = async |again: &str| {
+        let database = &auth.environment["DATABASE_URL"];
+        python(TERMINAL, &[&program, &folder, database, PASSWORD, again]).await
+    };
+
+    let mistyped = add("correct horse battery stable").await;
+    assert_eq!(auth.succeed(&["user", "list"], "").await.lines().count(), 1);
+    let added = add(PASSWORD).await;
+
+    assert!(mistyped.starts_with("1 Password:"), "{mistyped}");
+    assert!(mistyped.contains("The same once more:"), "{mistyped}");
+    assert!(mistyped.ends_with("the passwords differ"), "{mistyped}");
+    assert!(added.starts_with("0 Password:"), "{added}");
+    assert!(added.ends_with("Added: ada (id 1)"), "{added}");
+    assert!(!added.contains(PASSWORD), "{added}");
+    auth.token("ada").await;
+}
+
+#[tokio::test]
 async fn a_command_that_is_not_to_make_a_database_makes_none() {
     let auth = Auth::start().await;
     for args in [
@@ -361,7 +477,7 @@ async fn a_command_that_is_not_to_make_a_database_makes_none() {
     ] {
         let mut command = auth.command(args);
         command.env("DATABASE_URL", "sqlite:///no/such.db");
-        let output = transcription_tests::process::run(command, "").await;
+        let output = run(command, "").await;
         let line = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{line}");
         assert!(
@@ -425,7 +541,7 @@ async fn a_second_serve_on_the_same_file_ends_with_one_sentence_also_by_another_
             .env("DATABASE_URL", url)
             .env("LISTEN_ADDR", "127.0.0.1:0")
             .env("RUST_LOG", "error");
-        let output = transcription_tests::process::run(command, "").await;
+        let output = run(command, "").await;
         let line = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{line}");
         assert_eq!(line.lines().count(), 1, "{line}");

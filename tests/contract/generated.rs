@@ -4,6 +4,7 @@ use std::fs;
 
 use transcription_tests::auth::Auth;
 use transcription_tests::generated;
+use transcription_tests::process::free_port;
 use transcription_tests::stack::SIGNING_KEY;
 
 #[test]
@@ -37,7 +38,10 @@ async fn the_example_with_a_key_starts_the_service_as_its_env_file() {
         .join("\n");
     for text in [filled, all] {
         fs::write(auth.folder.path().join(".env"), text).unwrap();
-        auth.restart([("JWT_SECRET_KEY", "")]).await;
+        // A free one: the example's may be another program's here.
+        let management = format!("127.0.0.1:{}", free_port());
+        auth.restart([("JWT_SECRET_KEY", ""), ("MANAGEMENT_ADDR", &management)])
+            .await;
         auth.process.terminate().await;
     }
 }

@@ -34,6 +34,16 @@ fn lines(log: &str) -> Vec<Value> {
     log.lines().map(parse).collect()
 }
 
+async fn assert_promtool_takes(metrics: &str) {
+    let mut promtool = Command::new(cached("prometheus/usr/bin/promtool"));
+    promtool.args(["check", "metrics"]);
+    let checked = run(promtool, metrics).await;
+    let complaints =
+        String::from_utf8_lossy(&checked.stdout) + String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{complaints}");
+    assert_eq!(complaints, "");
+}
+
 #[tokio::test]
 async fn every_line_is_json_and_each_of_a_request_has_its_id_and_its_trace() {
     let auth = Auth::start().await;
@@ -200,13 +210,7 @@ async fn promtool_takes_the_metrics_and_the_names_of_the_contract_are_there() {
 
     let text = auth.get("/metrics").await.text;
 
-    let mut promtool = Command::new(cached("prometheus/usr/bin/promtool"));
-    promtool.args(["check", "metrics"]);
-    let checked = run(promtool, &text).await;
-    let complaints =
-        String::from_utf8_lossy(&checked.stdout) + String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success(), "{complaints}");
-    assert_eq!(complaints, "");
+    assert_promtool_takes(&text).await;
     for line in [
         r#"auth_logins_total{result="ok"} 1"#,
         r#"auth_logins_total{result="bad_credentials"} 1"#,
@@ -305,12 +309,14 @@ async fn a_collector_sees_the_trace_of_a_log_in_under_the_callers() {
     );
     let login = named("users.login");
     assert_eq!(login.parent_span_id, request.span_id);
-    // One span for the hash and one for the group of statements.
+    // One span for the hash and one for each group of statements.
     assert_eq!(named("password.check").parent_span_id, login.span_id);
-    let sql = named("users.by_login");
-    assert_eq!(sql.parent_span_id, login.span_id);
-    assert_eq!(sql.attributes["db.system.name"], "sqlite");
-    assert_eq!(spans.len(), 4, "{spans:?}");
+    for name in ["users.by_login", "users.still_may_log_in"] {
+        let sql = named(name);
+        assert_eq!(sql.parent_span_id, login.span_id);
+        assert_eq!(sql.attributes["db.system.name"], "sqlite");
+    }
+    assert_eq!(spans.len(), 5, "{spans:?}");
 }
 
 #[tokio::test]
@@ -365,12 +371,7 @@ async fn promtool_takes_the_metrics_of_the_transcription_service_too() {
 
     let text = stack.metrics().await;
 
-    let mut promtool = Command::new(cached("prometheus/usr/bin/promtool"));
-    promtool.args(["check", "metrics"]);
-    let checked = run(promtool, &text).await;
-    let complaints =
-        String::from_utf8_lossy(&checked.stdout) + String::from_utf8_lossy(&checked.stderr);
-    assert_eq!(complaints, "");
+    assert_promtool_takes(&text).await;
     for line in [
         r#"transcription_requests_total{engine="gemini",outcome="ok"} 1"#,
         r#"transcription_requests_total{engine="gemini",outcome="unsupported"} 1"#,

@@ -2,23 +2,38 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use tempfile::TempDir;
+use tokio::time::sleep;
 use transcription_tests::auth::Auth;
 use transcription_tests::files::binary;
-use transcription_tests::process::{Process, free_port, wait_until_answered};
+use transcription_tests::process::{PATIENCE, Process, free_port, wait_until_answered};
 use transcription_tests::stack::{SIGNING_KEY, standalone_command};
 
 /// The line on standard error, which is the only one, and the exit code.
 async fn complaint(mut command: Command) -> (String, i32) {
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let start = Instant::now();
+    // One that starts after all would go on for ever.
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("it does not end: {:?}", child.wait_with_output().unwrap());
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
     let Output {
         status,
         stderr,
         stdout,
-    } = output.await.unwrap();
+    } = child.wait_with_output().unwrap();
     let line = String::from_utf8(stderr).unwrap();
     assert_eq!(line.lines().count(), 1, "{line}");
     assert!(stdout.is_empty());
@@ -127,7 +142,7 @@ async fn a_database_that_is_none_is_one_sentence() {
 }
 
 /// A variable, a value that it does not take, how the line begins, and the example in it.
-const BAD_SETTINGS: [(&str, &str, &str, &str); 31] = [
+const BAD_SETTINGS: [(&str, &str, &str, &str); 33] = [
     ("JWT_SECRET_KEY", "", "JWT_SECRET_KEY: required", "--help"),
     (
         "JWT_SECRET_KEY",
@@ -259,6 +274,18 @@ const BAD_SETTINGS: [(&str, &str, &str, &str); 31] = [
         "http://collector:4318",
     ),
     (
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "ftp://collector",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: it is no http address",
+        "http://collector:4318",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_COMPRESSION",
+        "brotli",
+        "OTEL_EXPORTER_OTLP_COMPRESSION: ",
+        "it takes: none, gzip",
+    ),
+    (
         "OTEL_EXPORTER_OTLP_TIMEOUT",
         "0",
         "OTEL_EXPORTER_OTLP_TIMEOUT: ",
@@ -279,22 +306,47 @@ const BAD_SETTINGS: [(&str, &str, &str, &str); 31] = [
     (
         "JWT_SECRET_KEY_FILE",
         "empty",
-        "JWT_SECRET_KEY and JWT_SECRET_KEY_FILE are both set",
-        "keep one",
+        "JWT_SECRET_KEY and JWT_SECRET_KEY_FILE are both set: keep one",
+        "JWT_SECRET_KEY_FILE=/run/secrets/jwt_secret_key",
     ),
     (
         "JWT_SECRET_KEY_PREVIOUS_FILE",
         "empty",
         "JWT_SECRET_KEY_PREVIOUS_FILE: empty is empty",
-        "",
+        "JWT_SECRET_KEY_PREVIOUS_FILE=/run/secrets/jwt_secret_key_previous",
     ),
     (
         "JWT_SECRET_KEY_PREVIOUS_FILE",
         "missing",
         "JWT_SECRET_KEY_PREVIOUS_FILE: missing cannot be read",
-        "",
+        "JWT_SECRET_KEY_PREVIOUS_FILE=/run/secrets/jwt_secret_key_previous",
     ),
 ];
+
+/// Settings that take anything. OpenTelemetry defines that what is not `true` means false, and a cluster may give every program the
+/// same protocol: it is looked at where traces are sent, in a test of its own.
+const TAKES_ANYTHING: [&str; 3] = [
+    "OTEL_SDK_DISABLED",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+];
+
+/// The names in the generated `.env.example`, which a test compares with the settings in the code.
+fn names_of_settings() -> impl Iterator<Item = &'static str> {
+    let example = include_str!("../../services/auth/.env.example");
+    let settings = example
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').split_once("=\""));
+    settings.map(|(name, _)| name)
+}
+
+#[test]
+fn every_setting_has_a_bad_value_that_is_tried() {
+    for name in names_of_settings() {
+        let is_tried = BAD_SETTINGS.iter().any(|(tried, ..)| *tried == name);
+        assert!(is_tried || TAKES_ANYTHING.contains(&name), "{name}");
+    }
+}
 
 #[tokio::test]
 async fn a_bad_setting_is_one_line_with_its_name_the_reason_an_example_and_exit_code_2() {
@@ -469,6 +521,10 @@ async fn a_bundle_of_certificates_that_is_none_is_one_line() {
             line.starts_with(&format!("CA_BUNDLE_FILE: {file} {reason}")),
             "{line}"
         );
+        assert!(
+            line.contains("CA_BUNDLE_FILE=/") || line.contains("-----BEGIN"),
+            "no example: {line}"
+        );
     }
 }
 
@@ -506,15 +562,25 @@ async fn a_value_that_is_not_text_is_one_line() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let folder = TempDir::new().unwrap();
-    let mut command = auth(&folder);
-    command.env("ALGORITHM", OsStr::from_bytes(b"HS\xff"));
+    for (name, example) in [
+        ("ALGORITHM", "ALGORITHM=HS256"),
+        ("MANAGEMENT_ADDR", "MANAGEMENT_ADDR=[::]:9090"),
+        (
+            "JWT_SECRET_KEY",
+            "JWT_SECRET_KEY_FILE=/run/secrets/jwt_secret_key",
+        ),
+    ] {
+        let mut command = auth(&folder);
+        command.env(name, OsStr::from_bytes(b"HS\xff"));
 
-    let (line, code) = complaint(command).await;
+        let (line, code) = complaint(command).await;
 
-    assert_eq!(
-        (line.as_str(), code),
-        ("ALGORITHM: the value is not UTF-8", 2)
-    );
+        assert_eq!(code, 2);
+        assert_eq!(
+            line,
+            format!("{name}: the value is not UTF-8; for example {example}")
+        );
+    }
 }
 
 #[tokio::test]
@@ -550,17 +616,19 @@ async fn help_names_every_setting_and_version_the_release() {
         String::from_utf8(output.stdout).unwrap()
     };
 
+    // Whatever stands in the file: it may be why help is needed.
+    fs::write(folder.path().join(".env"), "A='x").unwrap();
     let help = print(&["serve", "--help"]);
     let of_program = print(&["--help"]);
 
-    let example = include_str!("../../services/auth/.env.example");
-    let names = example
-        .lines()
-        .filter_map(|line| line.trim_start_matches('#').split_once("=\""));
-    for (name, _) in names {
+    for name in names_of_settings() {
         assert!(
             help.contains(&format!("[env: {name}")),
             "{name} is not in:\n{help}"
+        );
+        assert!(
+            of_program.contains(&format!("  {name}\n")),
+            "{name} is not in:\n{of_program}"
         );
     }
     for name in [
@@ -569,7 +637,9 @@ async fn help_names_every_setting_and_version_the_release() {
         "HTTPS_PROXY",
         "NO_PROXY",
     ] {
-        assert!(help.contains(name), "{name} is not in:\n{help}");
+        for help in [&help, &of_program] {
+            assert!(help.contains(name), "{name} is not in:\n{help}");
+        }
     }
     assert!(!help.contains(SIGNING_KEY), "{help}");
     for command in [
@@ -682,6 +752,47 @@ async fn an_env_file_serves_the_libraries_too() {
             .any(|span| span.resource["service.name"] == "by-file")
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_env_file_names_the_proxies_in_upper_or_lower_case_and_a_mixture_is_nothing() {
+    for (name, is_taken) in [
+        ("HTTP_PROXY", true),
+        ("http_proxy", true),
+        ("Http_Proxy", false),
+    ] {
+        let proxy = transcription_tests::collector::Collector::start().await;
+        let folder = TempDir::new().unwrap();
+        // No such host: only a proxy can take what goes there.
+        let text = format!(
+            "JWT_SECRET_KEY={SIGNING_KEY}\n{name}={}\nOTEL_EXPORTER_OTLP_ENDPOINT=http://collector.invalid:4318\n",
+            proxy.endpoint
+        );
+
+        let (mut process, _) = start_by_env_file(&folder, &text).await;
+        // The spans that are left are sent at the end.
+        assert!(process.terminate().await.success());
+
+        assert_eq!(!proxy.spans().is_empty(), is_taken, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_in_a_file_with_windows_line_ends_is_the_key_alone() {
+    let mut auth = Auth::start().await;
+    auth.register("ada").await;
+    let token = auth.token("ada").await;
+    auth.process.terminate().await;
+    fs::write(
+        auth.folder.path().join("jwt.key"),
+        format!("{SIGNING_KEY}\r\n"),
+    )
+    .unwrap();
+
+    auth.restart([("JWT_SECRET_KEY", ""), ("JWT_SECRET_KEY_FILE", "jwt.key")])
+        .await;
+
+    assert_eq!(auth.me(&token).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

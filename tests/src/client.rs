@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use reqwest::multipart::{Form, Part};
 use reqwest::{Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::auth::{account, credentials};
 
 /// The password of every user in tests.
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -43,11 +45,9 @@ impl User {
     /// Registers `name` and logs in.
     pub async fn register(auth_url: &str, transcription_url: &str, name: &str) -> Self {
         let http = http();
-        let account =
-            json!({"username": name, "email": format!("{name}@example.com"), "password": PASSWORD});
-        let registered = post(&http, &format!("{auth_url}/register"), &account).await;
+        let registered = post(&http, &format!("{auth_url}/register"), &account(name)).await;
         assert_eq!(registered.status, StatusCode::CREATED, "{registered:?}");
-        let login = json!({"username_or_email": name, "password": PASSWORD});
+        let login = credentials(name, PASSWORD);
         let token = post(&http, &format!("{auth_url}/login"), &login).await;
         assert_eq!(token.status, StatusCode::OK, "{token:?}");
         Self {

@@ -46,10 +46,11 @@ impl Email {
         if address.len() > MAX_EMAIL_BYTES {
             return Err(format!("must have at most {MAX_EMAIL_BYTES} bytes."));
         }
-        // Not `Ada <ada@example.com>`: one address would have as many accounts as it has display names.
+        // Not `Ada <ada@example.com>`, nor ` <ada@example.com>`: one address would have as many accounts as ways to write it.
         let options = Options::default().without_display_text();
-        let is_valid = EmailAddress::parse_with_options(&address, options).is_ok();
-        if !is_valid || address.chars().any(char::is_control) {
+        let is_bare = EmailAddress::parse_with_options(&address, options)
+            .is_ok_and(|parsed| format!("{}@{}", parsed.local_part(), parsed.domain()) == address);
+        if !is_bare || address.chars().any(char::is_control) {
             return Err("must be an e-mail address, for example ada@example.com.".to_owned());
         }
         Ok(Self(address))
@@ -128,6 +129,8 @@ mod tests {
             "ada@ example.com",
             "ada@example.com ",
             "Ada <ada@example.com>",
+            " <ada@example.com>",
+            "<ada@example.com>",
             "x\r\nBcc: y <a@b.c>",
             "\"a\nb\"@example.com",
         ] {

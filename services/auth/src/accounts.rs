@@ -11,7 +11,7 @@ use crate::account::{Email, NewPassword, Username, key_of};
 use crate::client_address::ClientAddress;
 use crate::config::Registration;
 use crate::error::Error;
-use crate::guesses::{Guesser, Guesses};
+use crate::guesses::{Guesser, Guesses, Target};
 use crate::metrics::{AuthMetrics, LoginResult, RegistrationResult};
 use crate::passwords::{Check, Checked, Passwords};
 use crate::users::{Candidate, User, Users};
@@ -66,24 +66,26 @@ impl Registrar {
             email,
             password,
         } = account()?;
-        // A taken name tells that there is an account: nobody may ask for many.
-        let guesser = self.guesses.guesser("", client.0);
-        if let Some(wait) = self.guesses.wait(guesser, Instant::now()) {
-            return Err(Error::Throttled { wait });
-        }
+        // A taken name tells that there is an account: nobody may ask for many, nor for many at once.
+        let guesser = self.guesses.guesser(Target::Registration, client.0);
+        let counted = self.guesses.count_ahead(guesser, Instant::now());
+        let counted = counted.map_err(|wait| Error::Throttled { wait })?;
         let free = self.users.check_free(&username, &email).await;
-        let added = match free {
-            Ok(()) => {
-                let hash = self.passwords.hash(password).await?;
-                self.users.add(&username, &email, &hash).await
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(Error::UsernameTaken | Error::EmailTaken) = added {
+        if !is_taken(&free) {
+            self.guesses.take_back(&counted);
+        }
+        free?;
+        let hash = self.passwords.hash(password).await?;
+        let added = self.users.add(&username, &email, &hash).await;
+        if is_taken(&added) {
             self.guesses.failed(guesser, Instant::now());
         }
         added
     }
+}
+
+fn is_taken<T>(result: &Result<T, Error>) -> bool {
+    matches!(result, Err(Error::UsernameTaken | Error::EmailTaken))
 }
 
 /// Checks passwords and gives tokens.
@@ -146,9 +148,15 @@ impl Authenticator {
         password: SecretString,
         client: ClientAddress,
     ) -> Result<Token, Error> {
-        // By the name that was typed, and not by the user who has it: a limit that a user name and an e-mail address share
-        // would tell that they are one user's.
-        let guesser = self.guesses.guesser(&key_of(name), client.0);
+        let candidate = self.users.by_login(name).await?;
+        let key = key_of(name);
+        // By the account, so that its user name and its e-mail address are not two times ten guesses. That a limit is shared tells
+        // whoever fails ten times that both are one account's; the contract takes that.
+        let target = match &candidate.user {
+            Some((user, _)) => Target::Account(user.id),
+            None => Target::NoAccount(&key),
+        };
+        let guesser = self.guesses.guesser(target, client.0);
         let may_try = || match self.guesses.wait(guesser, Instant::now()) {
             Some(wait) => Err(Error::Throttled { wait }),
             None => Ok(()),
@@ -164,21 +172,21 @@ impl Authenticator {
             attempt.failed = true;
             Ok(())
         };
-        let result = self.user_with(name, password, begin).await;
+        let result = self.user_with(candidate, password, begin).await;
         attempt.failed = matches!(result, Err(Error::BadCredentials | Error::UserDisabled));
         let user = result?;
         self.guesses.succeeded(guesser);
         self.token_for(&user)
     }
 
-    /// The user who has this name and this password.
+    /// The candidate, if this is the password.
     async fn user_with(
         &self,
-        name: &str,
+        candidate: Candidate,
         password: SecretString,
         may_go_on: impl FnOnce() -> Result<(), Error>,
     ) -> Result<User, Error> {
-        let Candidate { user, highest_cost } = self.users.by_login(name).await?;
+        let Candidate { user, highest_cost } = candidate;
         let (user, hash) = user.map_or((None, None), |(user, hash)| (Some(user), hash));
         let check = Check {
             password,
@@ -188,22 +196,31 @@ impl Authenticator {
             rehash: user.as_ref().is_some_and(|user| !user.disabled),
         };
         let Checked { matches, rehashed } = self.passwords.check(check, may_go_on).await?;
-        let Some(user) = user.filter(|_| matches) else {
+        let (Some(user), Some(hash), true) = (user, hash, matches) else {
             return Err(Error::BadCredentials);
         };
         if user.disabled {
             return Err(Error::UserDisabled);
         }
-        if let (Some(rehashed), Some(hash)) = (rehashed, hash) {
-            self.store_rehashed(&user, hash.expose_secret(), &rehashed)
-                .await;
+        // The password may have waited long for its turn. Who was disabled or deleted meanwhile, or has another password by now,
+        // does not get in.
+        let hash = hash.expose_secret();
+        if !self.users.still_may_log_in(user.id, hash).await? {
+            return Err(Error::BadCredentials);
+        }
+        if let Some(rehashed) = rehashed {
+            self.store_rehashed(&user, hash, rehashed).await;
         }
         Ok(user)
     }
 
     /// The log-in goes on without it.
-    async fn store_rehashed(&self, user: &User, hash: &str, rehashed: &str) {
-        match self.users.replace_hash(user.id, hash, rehashed).await {
+    async fn store_rehashed(&self, user: &User, hash: &str, rehashed: anyhow::Result<String>) {
+        let stored = match rehashed {
+            Ok(rehashed) => self.users.replace_hash(user.id, hash, &rehashed).await,
+            Err(error) => Err(error.into()),
+        };
+        match stored {
             Ok(()) => info!(user.id, "a password was hashed anew at the cost of today"),
             Err(error) => warn!(user.id, %error, "a password could not be hashed anew"),
         }

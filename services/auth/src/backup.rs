@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use sqlx::Connection;
+use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteConnection;
 use tempfile::NamedTempFile;
 use time::macros::format_description;
 use transcription_common::clock;
+use transcription_common::files::folder_of;
+use transcription_common::settings::say;
 
 use crate::config::DatabaseSettings;
 use crate::database::{ServeLock, UseLock, beside, check_integrity, connect, migrate};
@@ -143,35 +146,69 @@ fn read_into(copy: &mut NamedTempFile, file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Brings everything of the old database into its one file, and gives the highest id that it ever gave. Nothing if it cannot be
-/// read: then it is kept as it is.
+/// Brings everything of the old database into its one file, and gives the highest id that it ever gave. Nothing if it is no
+/// database any more: then it is kept as it is.
 ///
-/// Fails if another program has it open: what that one wrote could be lost.
+/// Fails if another program has it open: what that one writes from now on would be lost.
 async fn settle(path: &Path) -> anyhow::Result<Option<i64>> {
-    let Ok(mut connection) = connect(path).await else {
-        return Ok(None);
+    let mut connection = match connect(path).await {
+        Err(error) if error.downcast_ref().is_some_and(is_unreadable) => return Ok(None),
+        connection => connection?,
     };
-    let in_use = highest(&mut connection, "SELECT ifnull(max(id), 0) FROM users").await;
-    let deleted = highest(&mut connection, "SELECT highest FROM user_ids").await;
-    let settled: Result<(i64, i64, i64), _> = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
-        .fetch_one(&mut connection)
-        .await;
+    let settled = settle_by(&mut connection).await;
     let _ = connection.close().await;
-    let Some(in_use) = in_use else {
-        return Ok(None);
-    };
-    let (busy, ..) = settled.context("bringing the old database into one file")?;
-    anyhow::ensure!(
-        busy == 0,
-        "another program has the database {} open: end that first",
-        path.display()
-    );
-    // The old backend's file has no table of ours.
-    Ok(Some(in_use.max(deleted.unwrap_or_default())))
+    match settled {
+        Err(error) if is_unreadable(&error) => Ok(None),
+        Err(error) if is_busy(&error) => anyhow::bail!(
+            "another program has the database {} open: end that first",
+            path.display()
+        ),
+        settled => settled
+            .map(Some)
+            .context("bringing the old database into one file"),
+    }
 }
 
-async fn highest(connection: &mut SqliteConnection, query: &'static str) -> Option<i64> {
-    sqlx::query_scalar(query).fetch_one(connection).await.ok()
+async fn settle_by(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+    let in_use = highest(connection, "SELECT ifnull(max(id), 0) FROM users").await?;
+    // The old backend's file has no table of ours.
+    let deleted = match highest(connection, "SELECT highest FROM user_ids").await {
+        Err(error) if is_unreadable(&error) => 0,
+        deleted => deleted?,
+    };
+    // Leaving WAL takes the file alone: it is refused as long as anybody else has it open, also without reading or writing. A
+    // file of the old backend is not in WAL; there only a transaction of another program can be seen.
+    for statement in [
+        "PRAGMA journal_mode = DELETE",
+        "BEGIN EXCLUSIVE",
+        "ROLLBACK",
+    ] {
+        sqlx::raw_sql(statement).execute(&mut *connection).await?;
+    }
+    Ok(in_use.max(deleted))
+}
+
+async fn highest(connection: &mut SqliteConnection, query: &'static str) -> sqlx::Result<i64> {
+    sqlx::query_scalar(query).fetch_one(connection).await
+}
+
+/// No database, a damaged one, or one without the table (SQLite's `NOTADB`, `CORRUPT` and `ERROR`).
+fn is_unreadable(error: &sqlx::Error) -> bool {
+    [1, 11, 26].contains(&primary_code(error))
+}
+
+/// SQLite's `BUSY` and `LOCKED`.
+fn is_busy(error: &sqlx::Error) -> bool {
+    [5, 6].contains(&primary_code(error))
+}
+
+/// SQLite's primary result code (<https://sqlite.org/rescode.html>), which is the lowest byte of what sqlx gives; 0 if the error
+/// is none of SQLite's.
+fn primary_code(error: &sqlx::Error) -> u32 {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.and_then(|code| code.parse::<u32>().ok())
+        .unwrap_or_default()
+        & 0xff
 }
 
 /// `before` is the highest id of the database that was there, if one was that could be read.
@@ -208,7 +245,7 @@ fn keep(path: &Path, was_there: bool) -> anyhow::Result<PathBuf> {
 
 /// Moves what SQLite left beside a database to another name of it.
 fn move_journals(from: &Path, to: &Path) -> anyhow::Result<()> {
-    for suffix in ["-wal", "-shm"] {
+    for suffix in ["-wal", "-shm", "-journal"] {
         match fs::rename(beside(from, suffix), beside(to, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(error).context("moving the old database's journal");
@@ -225,13 +262,6 @@ fn sync_folder(folder: &Path) -> anyhow::Result<()> {
     synced.with_context(|| format!("writing the folder {}", folder.display()))
 }
 
-fn folder_of(path: &Path) -> &Path {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    folder.unwrap_or(Path::new("."))
-}
-
 fn text_of(path: &Path) -> anyhow::Result<&str> {
     path.to_str()
         .with_context(|| format!("the name {} is not UTF-8", path.display()))
@@ -243,8 +273,4 @@ fn name_of(file: &Path) -> String {
     } else {
         file.display().to_string()
     }
-}
-
-fn say(text: &str) -> anyhow::Result<()> {
-    writeln!(io::stdout(), "{text}").context("writing to standard output")
 }

@@ -1,11 +1,12 @@
 //! What an operator does by hand, beside a running server.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::path::Path;
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 use transcription_common::jwt::SecretKey;
+use transcription_common::settings::say;
 
 use crate::account::{Email, NewPassword, Username};
 use crate::config::{DatabaseSettings, PasswordSettings, UserCommand};
@@ -206,8 +207,4 @@ fn table(users: &[User]) -> String {
 fn plain(text: Option<&str>) -> String {
     text.unwrap_or_default()
         .replace(char::is_control, "\u{fffd}")
-}
-
-fn say(text: &str) -> anyhow::Result<()> {
-    writeln!(io::stdout(), "{text}").context("writing to standard output")
 }

@@ -13,6 +13,9 @@ use transcription_common::tls::TlsSettings;
 
 use crate::client_address::TrustedProxies;
 
+/// Where to listen by default, and where to ask for health.
+const LISTEN_ADDR: &str = "0.0.0.0:8001";
+
 /// Registers users, checks passwords and issues tokens.
 #[derive(Debug, Parser)]
 #[command(name = "auth-service", version, about)]
@@ -25,7 +28,7 @@ pub struct Cli {
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Answers requests until it is told to stop (the default). `auth-service serve --help` lists the settings.
+    /// Answers requests until it is told to stop (the default).
     Serve(Box<Config>),
     /// Adds, lists and changes users, also while the service runs.
     #[command(subcommand)]
@@ -118,7 +121,7 @@ pub enum UserCommand {
 #[derive(Clone, Debug, Args)]
 pub struct Config {
     /// The address to listen on.
-    #[arg(long, env = "LISTEN_ADDR", default_value = "0.0.0.0:8001")]
+    #[arg(long, env = "LISTEN_ADDR", default_value = LISTEN_ADDR)]
     pub listen_addr: SocketAddr,
     /// The database.
     #[command(flatten)]
@@ -196,7 +199,7 @@ pub enum Registration {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct HealthcheckSettings {
     /// The address that the service listens on.
-    #[arg(long, env = "LISTEN_ADDR", default_value = "0.0.0.0:8001")]
+    #[arg(long, env = "LISTEN_ADDR", default_value = LISTEN_ADDR)]
     pub listen_addr: SocketAddr,
     /// The address of its own for health, if it has one; then that is asked.
     #[arg(long, env = "MANAGEMENT_ADDR", value_parser = management_address)]

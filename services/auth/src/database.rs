@@ -13,7 +13,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, SqlSafeStr};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 use tokio::time::timeout;
 
 use crate::account::key_of;
@@ -50,6 +50,7 @@ impl Database {
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(POOL_LIMIT)
+            .after_release(|connection, _| Box::pin(is_usable(connection)))
             .connect_with(options.clone())
             .await
             .with_context(|| format!("the database {shown} cannot be opened"))?;
@@ -86,6 +87,16 @@ impl Database {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Whether a connection can be used again, or has to make place for a new one.
+///
+/// A full disk makes SQLite roll a transaction back by itself. sqlx does not hear of that: it goes on counting the transaction,
+/// and refuses to begin any other on this connection.
+async fn is_usable(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    // After the rollback that may still be on its way to the connection's thread.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// One connection to a file that is there, as it is: for copying and checking.
@@ -164,6 +175,10 @@ fn migrations() -> Migrator {
         (
             "ids and states",
             include_str!("../migrations/0002_ids_and_states.sql"),
+        ),
+        (
+            "hash cost",
+            include_str!("../migrations/0003_hash_cost.sql"),
         ),
     ];
     let steps = steps.into_iter().zip(1..).map(|((name, sql), version)| {
@@ -266,4 +281,35 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_commit_is_on_the_disk_and_who_waits_for_another_process_waits_for_seconds() {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite:///{}/auth.db", folder.path().display());
+        let database = Database::open(&url.parse().unwrap()).await.unwrap();
+        let mut writer = database.writer.acquire().await.unwrap();
+
+        assert_eq!(pragma(&mut writer, "PRAGMA journal_mode").await, "wal");
+        // FULL.
+        assert_eq!(pragma(&mut writer, "PRAGMA synchronous").await, "2");
+        assert_eq!(pragma(&mut writer, "PRAGMA busy_timeout").await, "5000");
+        let mut reader = database.readers.acquire().await.unwrap();
+        assert_eq!(pragma(&mut reader, "PRAGMA busy_timeout").await, "5000");
+        let write = sqlx::query("DELETE FROM users").execute(&mut *reader).await;
+        assert!(write.is_err(), "readers only read");
+    }
+
+    async fn pragma(connection: &mut SqliteConnection, query: &'static str) -> String {
+        let row = sqlx::query(query).fetch_one(connection).await.unwrap();
+        let text = row.try_get_unchecked::<String, _>(0);
+        text.unwrap()
+    }
 }

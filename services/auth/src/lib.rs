@@ -101,18 +101,19 @@ impl Service {
         let own_metrics = AuthMetrics::new(&metrics)?;
         let users = Users::new(database.clone());
         let passwords = Passwords::new(password_settings.bcrypt_cost, own_metrics.clone());
+        let guesses = Guesses::default();
         let state = AppState {
             registrar: Registrar {
                 registration,
                 users: users.clone(),
                 passwords: passwords.clone(),
-                guesses: Guesses::of_registrations(),
+                guesses: guesses.clone(),
                 metrics: own_metrics.clone(),
             },
             authenticator: Authenticator {
                 users: users.clone(),
                 passwords,
-                guesses: Guesses::of_logins(),
+                guesses,
                 metrics: own_metrics,
                 signer: Arc::new(Signer::new(&jwt)),
                 token_lifetime_seconds: u64::from(access_token_expire_minutes.get()) * 60,

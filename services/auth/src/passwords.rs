@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 use std::time::Instant;
 
 use anyhow::Context;
+use prometheus::Histogram;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 use tracing::{Span, info_span};
@@ -44,8 +45,8 @@ pub struct Check {
 pub struct Checked {
     /// Whether the password is the one that was hashed.
     pub matches: bool,
-    /// A hash at the cost of today, to be stored in place of a cheaper one.
-    pub rehashed: Option<String>,
+    /// A hash at the cost of today, to be stored in place of a cheaper one; or why there is none.
+    pub rehashed: Option<anyhow::Result<String>>,
 }
 
 impl Passwords {
@@ -63,9 +64,8 @@ impl Passwords {
     /// The bcrypt hash (`$2b$`) of a new password.
     pub async fn hash(&self, password: NewPassword) -> Result<String, Error> {
         let cost = self.cost;
-        self.run("password.hash", || Ok(()), move || hash(&password, cost))
-            .await?
-            .map_err(Error::from)
+        let work = move |turn: &Turn| turn.spend("password.hash", || hash(&password, cost));
+        self.run(|| Ok(()), work).await?.map_err(Error::from)
     }
 
     /// Checks a password, whether there is a hash or not, in the same time: what differs is the answer. `may_go_on` is asked
@@ -76,24 +76,23 @@ impl Passwords {
         may_go_on: impl FnOnce() -> Result<(), Error>,
     ) -> Result<Checked, Error> {
         let cost = self.cost;
-        self.run("password.check", may_go_on, move || {
-            let matches = check.matches(cost);
+        self.run(may_go_on, move |turn| {
+            let matches = turn.spend("password.check", || check.matches(cost));
             let too_cheap = || check.hash.as_ref().and_then(cost_of) < Some(cost);
-            let rehashed = (matches && check.rehash && too_cheap())
-                .then(|| bcrypt::hash(check.password.expose_secret(), cost).ok());
-            Checked {
-                matches,
-                rehashed: rehashed.flatten(),
-            }
+            let rehashed = (matches && check.rehash && too_cheap()).then(|| {
+                let password = check.password.expose_secret();
+                turn.spend("password.hash", || bcrypt::hash(password, cost))
+                    .context("hashing with bcrypt")
+            });
+            Checked { matches, rehashed }
         })
         .await
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        name: &'static str,
         may_go_on: impl FnOnce() -> Result<(), Error>,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce(&Turn) -> T + Send + 'static,
     ) -> Result<T, Error> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             self.metrics.hash_rejected.inc();
@@ -108,17 +107,34 @@ impl Passwords {
             .hash_queue_seconds
             .observe(queued.elapsed().as_secs_f64());
         may_go_on()?;
-        let span = info_span!(parent: Span::current(), "password", otel.name = name);
-        let seconds = self.metrics.hash_seconds.clone();
+        let turn = Turn {
+            request: Span::current(),
+            seconds: self.metrics.hash_seconds.clone(),
+        };
         let result = tokio::task::spawn_blocking(move || {
-            let start = Instant::now();
-            let result = span.in_scope(work);
-            seconds.observe(start.elapsed().as_secs_f64());
+            let result = work(&turn);
             // Held by the work, not by the request: a client that hangs up must not let more than the cores start.
             drop((core, place));
             result
         });
         Ok(result.await.context("hashing on its thread")?)
+    }
+}
+
+/// A core for a while, for one hash or for two in turn.
+struct Turn {
+    request: Span,
+    seconds: Histogram,
+}
+
+impl Turn {
+    /// Hashes, in a span of its own, and measures it.
+    fn spend<T>(&self, name: &'static str, hash: impl FnOnce() -> T) -> T {
+        let span = info_span!(parent: &self.request, "password", otel.name = name);
+        let start = Instant::now();
+        let result = span.in_scope(hash);
+        self.seconds.observe(start.elapsed().as_secs_f64());
+        result
     }
 }
 

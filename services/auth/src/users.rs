@@ -133,7 +133,8 @@ impl Users {
         // The index users_hash_cost has this very condition.
         let highest_cost: Option<String> = sqlx::query_scalar(
             "SELECT max(substr(hashed_password, 5, 2)) FROM users
-             WHERE length(hashed_password) = 60 AND substr(hashed_password, 5, 2) BETWEEN '04' AND '31'",
+             WHERE length(hashed_password) = 60 AND hashed_password GLOB '$2[abxy]$[0-3][0-9]$*'
+               AND substr(hashed_password, 8) NOT GLOB '*[^./A-Za-z0-9]*' AND substr(hashed_password, 5, 2) BETWEEN '04' AND '31'",
         )
         .fetch_one(&self.database.readers)
         .await
@@ -142,6 +143,19 @@ impl Users {
             user: row.map(|row| (row.user, row.hashed_password.map(SecretString::from))),
             highest_cost: highest_cost.and_then(|cost| cost.parse().ok()),
         })
+    }
+
+    /// Whether a user is still there with this very hash, and enabled.
+    #[instrument(name = "users.still_may_log_in", skip_all, fields(otel.kind = "client", db.system.name = "sqlite", db.operation.name = "SELECT"))]
+    pub async fn still_may_log_in(&self, id: i64, hashed_password: &str) -> Result<bool, Error> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM users WHERE id = ? AND hashed_password = ? AND NOT disabled)",
+        )
+        .bind(id)
+        .bind(hashed_password)
+        .fetch_one(&self.database.readers)
+        .await
+        .map_err(Error::database("reading a user again"))
     }
 
     /// All users, by id.

@@ -28,6 +28,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::clock;
+use crate::files::folder_of;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 
@@ -68,10 +69,7 @@ impl SecretKey {
     /// The whole key is written under another name first, so that a crash cannot leave half a key. Fails if there is
     /// a file: a key is never overwritten.
     pub fn write_new(&self, path: &Path) -> io::Result<()> {
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+        let mut file = NamedTempFile::new_in(folder_of(path))?;
         writeln!(file, "{}", self.expose())?;
         file.as_file().sync_all()?;
         file.persist_noclobber(path)?;

@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::builder::{OsStr, Resettable};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, Parser};
@@ -17,6 +19,8 @@ mod example;
 
 /// The exit code of a start that a bad setting stopped.
 const BAD_SETTING: u8 = 2;
+/// What asks for words and not for work.
+const HELP: [&str; 4] = ["-h", "--help", "-V", "--version"];
 
 /// Reads the command line, the environment and the file `.env`. An environment variable that is empty counts as unset;
 /// without a subcommand the first one of the program is meant. `NAME_FILE` names a file that holds the secret `NAME`.
@@ -33,12 +37,20 @@ pub fn parse<T: Parser>() -> Result<T, ExitCode> {
     names.sort_unstable();
     names.dedup();
     let secret_names = names_of_secrets(&command);
-    dotenv::apply(&names, &secret_names)?;
-    if let Some(name) = names.iter().find(|name| is_not_text(name)) {
-        return Err(complain(&format!("{name}: the value is not UTF-8")));
-    }
     let command = with_hints(command, &secret_names);
     let mut args = with_default_subcommand(&command);
+    // Who asks for help may need it because of a bad setting.
+    if asks_for_help(&args) {
+        return parse_with(command, args, &variables);
+    }
+    dotenv::apply(&names, &secret_names)?;
+    if let Some(variable) = variables.iter().find(|known| is_not_text(&known.name)) {
+        let name = &variable.name;
+        let example = variable.example();
+        return Err(complain(&format!(
+            "{name}: the value is not UTF-8{example}"
+        )));
+    }
     let secrets = secrets_of(&command, &args);
     if let Some(Secret { name, .. }) = secrets.iter().find(|secret| secret.stands_in(&args)) {
         return Err(complain(&format!(
@@ -51,26 +63,43 @@ pub fn parse<T: Parser>() -> Result<T, ExitCode> {
             args.insert(2, format!("--{}={value}", secret.flag).into());
         }
     }
-    let matches = ignore_empty_variables(command)
-        .try_get_matches_from(args)
-        .map_err(|error| report(&error, &variables))?;
-    T::from_arg_matches(&matches).map_err(|error| report(&error, &variables))
+    parse_with(command, args, &variables)
 }
 
-/// What `--help` says below the settings.
+fn parse_with<T: Parser>(
+    command: Command,
+    args: Vec<OsString>,
+    variables: &[Variable],
+) -> Result<T, ExitCode> {
+    let matches = ignore_empty_variables(command)
+        .try_get_matches_from(args)
+        .map_err(|error| report(&error, variables))?;
+    T::from_arg_matches(&matches).map_err(|error| report(&error, variables))
+}
+
+fn asks_for_help(args: &[OsString]) -> bool {
+    let is_help = |arg: &OsString| HELP.iter().any(|name| arg == name);
+    let named = args.get(1).is_some_and(|arg| arg == "help");
+    named || args.iter().take_while(|arg| *arg != "--").any(is_help)
+}
+
+/// What `--help` says below the settings; the program's own lists those of `serve` too.
 fn with_hints(command: Command, secret_names: &[String]) -> Command {
     let files = secret_names.iter().map(|name| format!("{name}_FILE"));
     let hint = format!(
         "A secret may also be in a file: {} name one.\nA file .env in the working directory is read; the environment wins. HTTPS_PROXY, NO_PROXY and further OTEL_* variables are taken as usual.",
         files.collect::<Vec<_>>().join(", ")
     );
-    command.mut_subcommands(|subcommand| {
-        if subcommand.get_name() == "serve" {
-            subcommand.after_help(hint.clone())
-        } else {
-            subcommand
-        }
-    })
+    let of_program = format!("{}\n{hint}", example::list_of_settings(&command));
+    command
+        .after_help(of_program)
+        .mut_subcommands(|subcommand| {
+            if subcommand.get_name() == "serve" {
+                subcommand.after_help(hint.clone())
+            } else {
+                subcommand
+            }
+        })
 }
 
 fn names_of_secrets(command: &Command) -> Vec<String> {
@@ -110,22 +139,35 @@ impl Secret {
         };
         if is_set(name) {
             return Err(format!(
-                "{name} and {file_variable} are both set: keep one of them"
+                "{name} and {file_variable} are both set: keep one of them, {}",
+                example_of_file(name)
             ));
         }
         let file = Path::new(&file);
         let text = fs::read_to_string(file).map_err(|error| {
             format!(
-                "{file_variable}: {} cannot be read: {error}",
-                file.display()
+                "{file_variable}: {} cannot be read: {error}; {}",
+                file.display(),
+                example_of_file(name)
             )
         })?;
         let value = text.trim_end_matches(['\r', '\n']);
         if value.is_empty() {
-            return Err(format!("{file_variable}: {} is empty", file.display()));
+            return Err(format!(
+                "{file_variable}: {} is empty; {}",
+                file.display(),
+                example_of_file(name)
+            ));
         }
         Ok(Some(value.to_owned()))
     }
+}
+
+fn example_of_file(name: &str) -> String {
+    format!(
+        "for example {name}_FILE=/run/secrets/{}",
+        name.to_lowercase()
+    )
 }
 
 /// The secrets among the settings of the subcommand that was asked for.
@@ -151,10 +193,9 @@ fn is_set(name: &str) -> bool {
 /// `auth-service` alone is `auth-service serve`, and so is `auth-service --listen-addr …`.
 fn with_default_subcommand(command: &Command) -> Vec<OsString> {
     let mut args = std::env::args_os().collect::<Vec<_>>();
-    let for_program = ["-h", "--help", "-V", "--version", "help"];
     let names_one = args.get(1).is_some_and(|arg| {
         let arg = arg.to_string_lossy();
-        !arg.starts_with('-') || for_program.contains(&arg.as_ref())
+        !arg.starts_with('-') || HELP.contains(&arg.as_ref())
     });
     if !names_one && let Some(default) = command.get_subcommands().next() {
         args.insert(1.min(args.len()), default.get_name().into());
@@ -182,6 +223,11 @@ pub fn fail(error: &impl Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Writes a line on standard output, for the person who gave a command.
+pub fn say(text: &str) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{text}").context("writing to standard output")
+}
+
 /// Clap takes an empty variable for a value; `docker compose` and charts pass variables that are not set as empty.
 fn ignore_empty_variables(command: Command) -> Command {
     let command = command.mut_args(|arg| {
@@ -203,7 +249,19 @@ struct Variable {
     flag: String,
     name: String,
     default: Option<String>,
+    example: Option<String>,
     is_secret: bool,
+}
+
+impl Variable {
+    /// The end of a complaint.
+    fn example(&self) -> String {
+        match &self.example {
+            _ if self.is_secret => format!("; {}", example_of_file(&self.name)),
+            Some(example) => format!("; for example {}={example}", self.name),
+            None => String::new(),
+        }
+    }
 }
 
 fn variables(command: &Command) -> Vec<Variable> {
@@ -213,6 +271,7 @@ fn variables(command: &Command) -> Vec<Variable> {
             flag: format!("--{}", arg.get_long()?),
             name: variable_name(arg)?,
             default: default.map(|value| value.to_string_lossy().into_owned()),
+            example: example::example_of(arg),
             is_secret: arg.is_hide_env_values_set(),
         })
     });
@@ -254,10 +313,7 @@ fn report(error: &clap::Error, variables: &[Variable]) -> ExitCode {
                 .iter()
                 .any(|known| known.name == missing && known.is_secret);
             let example = if secret {
-                format!(
-                    ", or in a file: for example {missing}_FILE=/run/secrets/{}",
-                    missing.to_lowercase()
-                )
+                format!(", or in a file: {}", example_of_file(&missing))
             } else {
                 String::new()
             };

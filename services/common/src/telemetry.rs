@@ -46,6 +46,14 @@ pub struct TelemetrySettings {
     /// The same for traces alone.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")]
     pub otel_exporter_otlp_traces_protocol: Option<String>,
+    /// How traces are compressed. The library reads it too, and would send them as they are if it did not know the value.
+    #[arg(
+        long,
+        env = "OTEL_EXPORTER_OTLP_COMPRESSION",
+        default_value = "none",
+        ignore_case = true
+    )]
+    pub otel_exporter_otlp_compression: TracesCompression,
     /// `none` makes no traces, whatever else is set.
     #[arg(long, env = "OTEL_TRACES_EXPORTER", default_value = "otlp")]
     pub otel_traces_exporter: TracesExporter,
@@ -89,6 +97,16 @@ pub enum TracesExporter {
     Otlp,
     /// Nowhere.
     None,
+}
+
+/// How traces are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TracesCompression {
+    /// Not at all.
+    #[default]
+    None,
+    /// By gzip.
+    Gzip,
 }
 
 /// Takes an address that is asked by HTTP.

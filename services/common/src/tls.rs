@@ -23,7 +23,7 @@ impl TlsSettings {
         };
         let shown = file.display();
         let pem = fs::read(file)
-            .map_err(|error| anyhow::anyhow!("CA_BUNDLE_FILE: {shown} cannot be read: {error}"))?;
+            .map_err(|error| anyhow::anyhow!("CA_BUNDLE_FILE: {shown} cannot be read: {error}; for example CA_BUNDLE_FILE=/etc/ssl/certs/ca-certificates.crt"))?;
         let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
         anyhow::ensure!(
             !certificates.is_empty(),

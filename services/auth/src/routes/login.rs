@@ -1,7 +1,7 @@
 //! `POST /login`.
 
 use axum::extract::State;
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{CACHE_CONTROL, PRAGMA};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::IntoResponse;
 use secrecy::SecretString;
@@ -55,8 +55,10 @@ impl From<Token> for TokenView {
 }
 
 /// A token is for who asked for it and not for a cache (RFC 6749 §5.1).
-pub const NOT_STORED: [(HeaderName, HeaderValue); 1] =
-    [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+pub const NOT_STORED: [(HeaderName, HeaderValue); 2] = [
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (PRAGMA, HeaderValue::from_static("no-cache")),
+];
 
 /// Gives a token for a user name (or e-mail) and a password.
 #[utoipa::path(post, path = "/login", request_body = Login, responses(

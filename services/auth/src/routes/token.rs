@@ -1,14 +1,14 @@
 //! `POST /token`: the password grant of OAuth 2 (RFC 6749 §4.3), for Swagger UI and every OAuth client.
 
-use axum::Form;
-use axum::extract::{FromRequest, Request, State};
-use axum::http::StatusCode;
-use axum::http::header::RETRY_AFTER;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use transcription_common::json::{self, Json};
 use transcription_common::problem::Problem;
+use url::form_urlencoded;
 use utoipa::ToSchema;
 
 use super::login::{NOT_STORED, TokenView};
@@ -16,8 +16,11 @@ use crate::accounts::Authenticator;
 use crate::client_address::ClientAddress;
 use crate::error::Error;
 
-/// The request of the password grant. Further parameters, such as `scope` and `client_id`, are ignored (RFC 6749 §3.2).
-#[derive(Deserialize, ToSchema)]
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The request of the password grant. Further parameters, such as `scope` and `client_id`, are ignored, and one without a value
+/// counts as left out (RFC 6749 §3.2).
+#[derive(Default, ToSchema)]
 pub struct TokenRequest {
     /// `password`.
     grant_type: Option<String>,
@@ -53,38 +56,70 @@ pub async fn token(
     client: ClientAddress,
     request: Request,
 ) -> Result<impl IntoResponse, OAuthError> {
-    let (name, password) = read(request).await?;
+    let is_form = is_form(request.headers());
+    let body = json::read(request, &()).await?;
+    let request = TokenRequest::parse(&body).filter(|_| is_form);
+    let (name, password) = request.ok_or_else(not_a_form)?.check()?;
     let token = authenticator.log_in(&name, password, client).await?;
     Ok((NOT_STORED, Json(TokenView::from(token))))
 }
 
-async fn read(request: Request) -> Result<(String, SecretString), OAuthError> {
-    let (parts, body) = request.into_parts();
-    let body = json::read(Request::from_parts(parts.clone(), body), &()).await?;
-    let request = Request::from_parts(parts, body.into());
-    let Form(request) = Form::<TokenRequest>::from_request(request, &())
-        .await
-        .map_err(|_| {
-            invalid("The body must be a form (application/x-www-form-urlencoded) with grant_type, username and password, each once.")
-        })?;
-    let TokenRequest {
-        grant_type,
-        username,
-        password,
-    } = request;
-    match grant_type.as_deref() {
-        Some("password") => {}
-        Some(_) => {
-            return Err(OAuthError {
-                error: "unsupported_grant_type",
-                ..invalid("Only grant_type=password is taken.")
-            });
+fn is_form(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE);
+    let media_type = value
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next());
+    media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(FORM))
+}
+
+impl TokenRequest {
+    /// Nothing if a parameter comes twice.
+    fn parse(body: &[u8]) -> Option<Self> {
+        let mut request = Self::default();
+        for (name, value) in form_urlencoded::parse(body) {
+            if value.is_empty() {
+                continue;
+            }
+            let value = value.into_owned();
+            let is_second = match name.as_ref() {
+                "grant_type" => request.grant_type.replace(value).is_some(),
+                "username" => request.username.replace(value).is_some(),
+                "password" => request.password.replace(value.into()).is_some(),
+                _ => false,
+            };
+            if is_second {
+                return None;
+            }
         }
-        None => return Err(invalid("grant_type is missing: send grant_type=password.")),
+        Some(request)
     }
-    let username = username.ok_or_else(|| invalid("username is missing."))?;
-    let password = password.ok_or_else(|| invalid("password is missing."))?;
-    Ok((username, password))
+
+    fn check(self) -> Result<(String, SecretString), OAuthError> {
+        let Self {
+            grant_type,
+            username,
+            password,
+        } = self;
+        match grant_type.as_deref() {
+            Some("password") => {}
+            Some(_) => {
+                return Err(OAuthError {
+                    error: "unsupported_grant_type",
+                    ..invalid("Only grant_type=password is taken.")
+                });
+            }
+            None => return Err(invalid("grant_type is missing: send grant_type=password.")),
+        }
+        let username = username.ok_or_else(|| invalid("username is missing."))?;
+        let password = password.ok_or_else(|| invalid("password is missing."))?;
+        Ok((username, password))
+    }
+}
+
+fn not_a_form() -> OAuthError {
+    invalid(&format!(
+        "The body must be a form ({FORM}) with grant_type, username and password, each once."
+    ))
 }
 
 fn invalid(description: &str) -> OAuthError {
@@ -108,30 +143,29 @@ impl From<Problem> for OAuthError {
 impl From<Error> for OAuthError {
     fn from(error: Error) -> Self {
         error.log();
-        let name = match &error {
-            Error::BadCredentials | Error::UserDisabled => "invalid_grant",
+        let (name, status) = match &error {
+            // §5.2 wants 400 where the other routes say 401.
+            Error::BadCredentials | Error::UserDisabled => {
+                ("invalid_grant", Some(StatusCode::BAD_REQUEST))
+            }
             // Not in §5.2, which has no word for it; §4.1.2.1 has.
             Error::Throttled { .. } | Error::HashingBusy | Error::Database(_) => {
-                "temporarily_unavailable"
+                ("temporarily_unavailable", None)
             }
-            Error::Body(_) | Error::InvalidFields(_) => "invalid_request",
+            Error::Body(_) | Error::InvalidFields(_) => ("invalid_request", None),
             Error::PasswordsDiffer
             | Error::RegistrationClosed
             | Error::UsernameTaken
             | Error::EmailTaken
             | Error::UserGone
-            | Error::Internal(_) => "server_error",
+            | Error::Internal(_) => ("server_error", None),
         };
         let retry_after_seconds = error.retry_after_seconds();
         let problem = Problem::from(error);
-        let status = match name {
-            "invalid_grant" => StatusCode::BAD_REQUEST,
-            _ => problem.status(),
-        };
         Self {
             error: name,
             error_description: problem.detail().to_owned(),
-            status,
+            status: status.unwrap_or(problem.status()),
             retry_after_seconds,
         }
     }

@@ -14,12 +14,19 @@ const FILE: &str = ".env";
 /// Names that libraries read for themselves.
 const OF_LIBRARIES: [&str; 3] = ["AWS_", "OTEL_", "SSL_CERT_"];
 const OF_PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
+/// Set when the process starts itself again, to its id, which stays: whatever `.env` holds, it is read once.
+const READ_BY: &str = "ENV_FILE_READ_BY";
 
 /// Reads `.env` if there is one, and starts the process again with what the real environment does not say.
 ///
 /// Libraries look into the environment too (proxies, `AWS_*`, `OTEL_*`), and a process cannot safely change its own. Names that
 /// mean nothing to us are left out: a file that happens to lie in the working directory must not set `LD_PRELOAD`.
 pub fn apply(names: &[String], secrets: &[String]) -> Result<(), ExitCode> {
+    let own_id = std::process::id().to_string();
+    #[expect(clippy::disallowed_methods, reason = "the settings are read here")]
+    if env::var_os(READ_BY).is_some_and(|id| id == own_id.as_str()) {
+        return Ok(());
+    }
     let text = match fs::read_to_string(FILE) {
         Ok(text) => text,
         Err(error)
@@ -55,6 +62,7 @@ pub fn apply(names: &[String], secrets: &[String]) -> Result<(), ExitCode> {
         .arg0(name)
         .args(args)
         .envs(missing)
+        .env(READ_BY, own_id)
         .exec();
     Err(complain(&format!(
         "starting again with the settings of {FILE} failed: {error}"
@@ -66,7 +74,13 @@ fn is_ours(name: &str, names: &[String], secrets: &[String]) -> bool {
     names.iter().any(|known| known == name)
         || secrets.iter().any(of_file)
         || OF_LIBRARIES.iter().any(|prefix| name.starts_with(prefix))
-        || OF_PROXIES.contains(&name.to_ascii_uppercase().as_str())
+        || is_proxy(name)
+}
+
+/// In upper or in lower case, as libraries look for them, and in no mixture.
+fn is_proxy(name: &str) -> bool {
+    let is = |known: &str| name == known || name == known.to_ascii_lowercase();
+    OF_PROXIES.into_iter().any(is)
 }
 
 /// Whether the real environment says it, in any form: a secret by itself or by its file, a proxy in either case.
@@ -75,9 +89,8 @@ fn is_given(name: &str, secrets: &[String]) -> bool {
     if secrets.iter().any(|known| known == secret) {
         return is_set(secret) || is_set(&format!("{secret}_FILE"));
     }
-    let upper = name.to_ascii_uppercase();
-    if OF_PROXIES.contains(&upper.as_str()) {
-        return is_set(&upper) || is_set(&name.to_ascii_lowercase());
+    if is_proxy(name) {
+        return is_set(&name.to_ascii_uppercase()) || is_set(&name.to_ascii_lowercase());
     }
     is_set(name)
 }
@@ -242,7 +255,7 @@ mod tests {
         ] {
             assert!(is_ours(name, &names, &names), "{name}");
         }
-        for name in ["LD_PRELOAD", "PATH", "HOME", "OTHER_FILE"] {
+        for name in ["LD_PRELOAD", "PATH", "HOME", "OTHER_FILE", "Https_Proxy"] {
             assert!(!is_ours(name, &names, &[]), "{name}");
         }
     }

@@ -22,7 +22,55 @@ pub fn env_example<T: CommandFactory>(title: &str) -> String {
     text
 }
 
+/// Every setting of the subcommand `serve`, for the help of the program.
+pub fn list_of_settings(command: &Command) -> String {
+    let serve = command.find_subcommand("serve");
+    let args = serve.into_iter().flat_map(Command::get_arguments);
+    let settings = args.filter_map(|arg| {
+        let name = variable_name(arg)?;
+        let default = default_of(arg);
+        let default = default.map_or_else(String::new, |value| format!(" Default: {value}"));
+        Some(format!(
+            "  {name}\n      {}{default}\n",
+            description(arg, &name)
+        ))
+    });
+    format!(
+        "Settings of serve, each an environment variable and a flag:\n{}",
+        settings.collect::<Vec<_>>().concat()
+    )
+}
+
+/// A value that the setting takes: its default, or what its help gives as an example.
+pub fn example_of(arg: &Arg) -> Option<String> {
+    let of_help = || {
+        let help = arg.get_long_help().or(arg.get_help())?.to_string();
+        let (_, rest) = help.split_once("or example `")?;
+        Some(rest.split('`').next()?.to_owned())
+    };
+    default_of(arg).or_else(of_help)
+}
+
+fn default_of(arg: &Arg) -> Option<String> {
+    let default = arg.get_default_values().first();
+    default
+        .map(|value| value.to_string_lossy().into_owned())
+        .filter(|default| !default.is_empty())
+}
+
 fn entry(arg: &Arg, name: &str) -> String {
+    let comment = wrapped(&description(arg, name));
+    if arg.is_required_set() {
+        return format!("\n{comment}{name}=\"\"\n");
+    }
+    format!(
+        "\n{comment}#{name}=\"{}\"\n",
+        example_of(arg).unwrap_or_default()
+    )
+}
+
+/// What a setting is for, in full.
+fn description(arg: &Arg, name: &str) -> String {
     let help = arg.get_long_help().or(arg.get_help());
     // Clap takes the full stop away.
     let mut help = help.map_or_else(String::new, |help| format!("{help}."));
@@ -34,21 +82,7 @@ fn entry(arg: &Arg, name: &str) -> String {
     if arg.is_hide_env_values_set() {
         help = format!("{help} Or {name}_FILE: the name of a file that holds it.");
     }
-    let comment = wrapped(&help);
-    let default = arg
-        .get_default_values()
-        .first()
-        .map(|value| value.to_string_lossy().into_owned());
-    let example = help
-        .split("or example `")
-        .nth(1)
-        .and_then(|rest| rest.split('`').next());
-    let default = default.filter(|default| !default.is_empty());
-    let default = default.or(example.map(str::to_owned));
-    if arg.is_required_set() {
-        return format!("\n{comment}{name}=\"\"\n");
-    }
-    format!("\n{comment}#{name}=\"{}\"\n", default.unwrap_or_default())
+    help
 }
 
 fn wrapped(text: &str) -> String {

@@ -173,7 +173,7 @@ impl Service {
         if timeout_at(deadline, all_ended()).await.is_err() {
             warn!(
                 unfinished = jobs.len(),
-                files_at_google = leftovers.len(),
+                left_over = leftovers.len(),
                 "the grace is over; transcriptions that were cut off stay in state stored"
             );
             // Uploads are aborted, and files at Google deleted.

@@ -28,6 +28,29 @@ finish() { # folder, name in the cache
     say "Fetched: $cache/$2"
 }
 
+# Installs a Python package with all that it needs into a folder of its own. What it needs has wheels for each kind of machine, so it is
+# not named by hash: pip chooses.
+package() { # name, version, folder that must be there, what it is
+    name="$1-$2"
+    [ -e "$cache/$name/$3/__init__.py" ] && return
+    say "Fetching $4 ..."
+    python3 -m pip install --disable-pip-version-check --no-input --no-warn-conflicts --root-user-action ignore \
+        --only-binary :all: --target "$work/installed" "$1==$2"
+    finish "$work/installed" "$name"
+}
+
+google_genai() {
+    package google-genai 3.4.0 google/genai "Google's client google-genai 3.4.0 (Apache-2.0, about 60 MB with what it needs), for the tests"
+}
+
+boto3() {
+    package boto3 1.44.5 boto3 "Amazon's client boto3 1.44.5 (Apache-2.0, about 30 MB with what it needs), for the tests"
+}
+
+faster_whisper() {
+    package faster-whisper 1.2.1 faster_whisper "faster-whisper 1.2.1 (MIT licence, about 150 MB with what it needs), for the tests and the benchmark"
+}
+
 whisper_base() {
     name=models/base
     [ -e "$cache/$name/model.bin" ] && return
@@ -88,25 +111,6 @@ END
     finish "$work/unpacked" "$name"
 }
 
-# Its dependencies have wheels for each kind of machine, so they are not named by hash: pip chooses them.
-google_genai() {
-    name=google-genai-3.4.0
-    [ -e "$cache/$name/google/genai/__init__.py" ] && return
-    say "Fetching Google's client google-genai 3.4.0 (Apache-2.0, about 60 MB with what it needs), for the tests ..."
-    python3 -m pip install --disable-pip-version-check --no-input --no-warn-conflicts --root-user-action ignore \
-        --only-binary :all: --target "$work/installed" google-genai==3.4.0
-    finish "$work/installed" "$name"
-}
-
-boto3() {
-    name=boto3-1.44.5
-    [ -e "$cache/$name/boto3/__init__.py" ] && return
-    say "Fetching Amazon's client boto3 1.44.5 (Apache-2.0, about 30 MB with what it needs), for the tests ..."
-    python3 -m pip install --disable-pip-version-check --no-input --no-warn-conflicts --root-user-action ignore \
-        --only-binary :all: --target "$work/installed" boto3==1.44.5
-    finish "$work/installed" "$name"
-}
-
 # A program of its own, which no library of the machine is needed for.
 ffmpeg() {
     name=ffmpeg-9.0.2
@@ -119,15 +123,6 @@ END
     mv "$work"/unpacked/imageio_ffmpeg/binaries/ffmpeg-linux-* "$work/program/ffmpeg"
     chmod +x "$work/program/ffmpeg"
     finish "$work/program" "$name"
-}
-
-faster_whisper() {
-    name=faster-whisper-1.2.1
-    [ -e "$cache/$name/faster_whisper/__init__.py" ] && return
-    say "Fetching faster-whisper 1.2.1 (MIT licence, about 150 MB with what it needs), for the benchmark ..."
-    python3 -m pip install --disable-pip-version-check --no-input --no-warn-conflicts --root-user-action ignore \
-        --only-binary :all: --target "$work/installed" faster-whisper==1.2.1
-    finish "$work/installed" "$name"
 }
 
 # Debian checks its packages by itself. Only unpacked: installed, the package would start a server.

@@ -1,6 +1,7 @@
 //! What Whisper makes of silence and noise, and of what the client says of a recording.
 
 use reqwest::multipart::{Form, Part};
+use serde_json::Value;
 use transcription_tests::sound::{self, pink_noise, silence, tone};
 use transcription_tests::speech::{librivox, word_errors};
 use transcription_tests::transcription::Transcription;
@@ -87,4 +88,37 @@ async fn a_prompt_and_a_language_change_what_is_heard() {
     let german = send(&[("language", "de-AT")]).await;
     assert_eq!(german["language"], "de");
     assert_ne!(german["transcription"], plain["transcription"]);
+}
+
+#[tokio::test]
+async fn what_chance_has_a_part_in_comes_out_the_same_after_a_restart() {
+    let clip = librivox().swap_remove(2);
+    let spoken = sound::samples(&clip);
+    // So much noise that the model is unsure, and is asked again at higher temperatures.
+    let noisy = [0.5, 0.7, 0.9].map(|level| {
+        let noise = pink_noise(level, 6, 5);
+        let mixed = spoken.iter().zip(&noise).map(|(a, b)| a + b);
+        sound::wav(&mixed.collect::<Vec<_>>())
+    });
+    let hear = async || {
+        let settings = [("RUST_LOG", "info,transcription_service::engine=debug")];
+        let stack = Transcription::start_whisper("tiny.en", settings).await;
+        let mut texts = Vec::new();
+        for wav in &noisy {
+            let answer = stack.transcribe("1", "a.wav", wav.clone()).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            texts.push(answer.json["transcription"].as_str().unwrap().to_owned());
+        }
+        let log = stack.process.log();
+        let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+        let warm = lines.filter(|line: &Value| line["temperature"].as_f64() > Some(0.5));
+        (texts, warm.count())
+    };
+
+    let first = hear().await;
+    let second = hear().await;
+
+    println!("{first:?}");
+    assert!(first.1 > 0, "chance had no part in it");
+    assert_eq!(first, second);
 }

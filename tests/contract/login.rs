@@ -320,7 +320,7 @@ async fn what_only_looks_like_a_hash_does_not_make_every_log_in_dear() {
         .await
         .assert_problem(401, "bad_credentials");
 
-    assert!(start.elapsed() < Duration::from_secs(60));
+    assert!(start.elapsed() < Duration::from_mins(1));
 }
 
 #[tokio::test]

@@ -214,7 +214,8 @@ impl MediaSource for Longer {
     }
 
     fn byte_len(&self) -> Option<u64> {
-        Some(Self::BYTES)
+        // Else tags would be looked for at an end that is not there.
+        None
     }
 }
 

@@ -76,7 +76,10 @@ lent = f'''<AssumeRoleWithWebIdentityResponse xmlns='https://sts.amazonaws.com/d
 def serve(client):
     head = b''
     while b'\r\n\r\n' not in head:
-        head += client.recv(4096)
+        data = client.recv(4096)
+        if not data:
+            return client.close()
+        head += data
     target = head.split()[1].decode()
     print(head.split()[0].decode(), target, flush=True)
     client.sendall(b'HTTP/1.1 200 Connected\r\n\r\n')

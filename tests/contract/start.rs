@@ -2,38 +2,22 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
 use reqwest::StatusCode;
 use tempfile::TempDir;
-use tokio::time::sleep;
 use transcription_tests::auth::Auth;
 use transcription_tests::files::binary;
-use transcription_tests::process::{PATIENCE, Process, free_port, wait_until_answered};
+use transcription_tests::process::{Process, free_port, run, wait_until_answered};
 use transcription_tests::stack::{SIGNING_KEY, standalone_command};
 
 /// The line on standard error, which is the only one, and the exit code.
-async fn complaint(mut command: Command) -> (String, i32) {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let start = Instant::now();
-    // One that starts after all would go on for ever.
-    while child.try_wait().unwrap().is_none() {
-        if start.elapsed() > PATIENCE {
-            child.kill().unwrap();
-            panic!("it does not end: {:?}", child.wait_with_output().unwrap());
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
+async fn complaint(command: Command) -> (String, i32) {
     let Output {
         status,
         stderr,
         stdout,
-    } = child.wait_with_output().unwrap();
+    } = run(command, "").await;
     let line = String::from_utf8(stderr).unwrap();
     assert_eq!(line.lines().count(), 1, "{line}");
     assert!(stdout.is_empty());

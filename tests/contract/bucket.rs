@@ -83,7 +83,10 @@ async fn that_a_transcription_failed_is_stored_when_the_bucket_is_back() {
     stack.google.fail_to_generate(1, blocked).await;
     let call = stack.transcribe("1", "a.wav", silent_wav(3000));
     let fail = async {
-        eventually("it is accepted", async || stack.s3.keys().await.len() == 2).await;
+        eventually("the engine is asked", async || {
+            stack.google.counts().await["generate_content_calls"] == 1
+        })
+        .await;
         stack
             .proxy
             .fail(Method::PUT, "/manifests/", Fault::SlowDown);

@@ -421,7 +421,7 @@ async fn a_backup_goes_through_a_pipe_into_another_database() {
 
 /// Talks with a program on a terminal: waits for a prompt, types an answer, and so on. Prints what the terminal showed.
 const TERMINAL: &str = r"
-import os, pty, sys
+import os, pty, sys, termios, time
 program, folder, database, *answers = sys.argv[1:]
 pid, terminal = pty.fork()
 if pid == 0:
@@ -437,6 +437,9 @@ for answer in answers:
     before = len(shown)
     while b': ' not in shown[before:]:
         shown += read()
+    # The prompt is there a moment before the terminal stops showing what is typed.
+    while termios.tcgetattr(terminal)[3] & termios.ECHO:
+        time.sleep(0.01)
     os.write(terminal, answer.encode() + b'\n')
 while more := read():
     shown += more

@@ -206,6 +206,10 @@ async fn who_hangs_up_after_the_last_byte_is_heard_to_the_end_and_keeps_the_plac
     assert_eq!(stack.s3.open_uploads().await, 0);
     assert_eq!(stack.google.counts().await["generate_content_calls"], 1);
     assert_eq!(gone(&stack).await, 0, "it was accepted before");
+    eventually("its place is free", async || {
+        stack.count("transcription_in_flight").await == 0
+    })
+    .await;
     let next = stack.transcribe("1", "a.wav", silent_wav(3000)).await;
     assert_eq!(next.status, 200, "{next:?}");
 }

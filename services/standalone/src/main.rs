@@ -9,6 +9,10 @@ use transcription_standalone::config::{Cli, Command, Config};
 use transcription_standalone::demo;
 use transcription_standalone::stack::Stack;
 
+/// As in `transcription-service` with Whisper.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let command = match settings::parse::<Cli>() {
         Ok(cli) => cli.command,

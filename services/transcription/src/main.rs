@@ -8,6 +8,11 @@ use transcription_common::{management, request, settings, telemetry};
 use transcription_service::config::{Cli, Command, Config};
 use transcription_service::{Service, commands};
 
+/// Whisper needs much memory for moments, and glibc would keep it. For C++ too; set in `.cargo/config.toml`.
+#[cfg(feature = "whisper")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let command = match settings::parse::<Cli>() {
         Ok(cli) => cli.command,

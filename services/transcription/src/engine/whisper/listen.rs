@@ -22,6 +22,11 @@ const SHORT_SAMPLES: usize = SAMPLE_RATE as usize;
 /// 66 dB below full scale, 16 steps of 16-bit numbers.
 const FAINT: f32 = 0.0005;
 
+/// How tokens write a space.
+const SPACE: char = 'Ġ';
+/// Letters of a sentence that is no mere "thank you" or "all right".
+const LEAST_ECHO: usize = 20;
+
 /// What was heard in a recording.
 pub struct Heard {
     /// The text; empty if nothing was said.
@@ -168,6 +173,17 @@ impl Pace {
     }
 }
 
+/// The letters and digits of a text, as its tokens write them, without timestamps.
+fn letters(tokens: &[String]) -> String {
+    tokens
+        .iter()
+        .filter(|token| !token.starts_with("<|"))
+        .flat_map(|token| token.chars())
+        .filter(|character| character.is_alphanumeric() && *character != SPACE)
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
 /// Of two places where something is left out, or none, the later is better.
 fn later(lost: Option<usize>) -> usize {
     lost.unwrap_or(usize::MAX)
@@ -204,22 +220,48 @@ impl Listener<'_> {
         if attempt.is_silence() {
             return Ok(samples.len());
         }
-        if lost.is_some()
+        let echoes = self.echoes(&attempt, &followed.segments);
+        if (lost.is_some() || !echoes.is_empty())
             && !attempt.alone
             && let Some(prompt) = prompts.alone
         {
             let again = ask(&Prompts::alone(prompt))?;
+            let heard = letters(&again.0.generated.tokens);
+            let said = letters(&attempt.generated.tokens);
+            let is_echo = echoes
+                .iter()
+                .any(|echo| heard.matches(echo).count() < said.matches(echo).count());
             debug!(
                 lost,
                 then = again.2,
+                is_echo,
                 "a window was heard again without the text before it"
             );
-            if again.0.is_good() && !again.0.is_silence() && later(again.2) > later(lost) {
+            let (before, after) = (later(lost), later(again.2));
+            if again.0.is_good()
+                && !again.0.is_silence()
+                && (after > before || is_echo && after == before)
+            {
                 (attempt, followed, _) = again;
             }
         }
         self.take(&attempt, &followed.segments, &language, voice)?;
         Ok(followed.next_window)
+    }
+
+    /// What is said twice in a row, as letters. Either the speaker repeats a sentence or the model does: then it does not hear it as
+    /// often without the text before the window.
+    fn echoes(&self, attempt: &Attempt, segments: &[Segment]) -> Vec<String> {
+        let mut before = letters(&self.previous);
+        let mut echoes = Vec::new();
+        for segment in segments {
+            let said = letters(&attempt.generated.tokens[segment.tokens.clone()]);
+            if said.len() >= LEAST_ECHO && before.ends_with(&said) {
+                echoes.push(said.clone());
+            }
+            before = said;
+        }
+        echoes
     }
 
     /// The segments that have a text.
@@ -274,5 +316,19 @@ impl Listener<'_> {
         let (language, probability) = self.model.detect_language(window)?;
         debug!(language, probability, "a language was detected");
         Ok(language)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_sentences_are_the_same_if_their_letters_are() {
+        let tokens = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let one = tokens("<|0.00|> ĠHe Ġwas Ġnot Ġill - dis posed . <|2.00|>");
+        let other = tokens("<|4.00|> Ġhe Ġwas , Ġnot Ġill dis posed <|6.48|>");
+        assert_eq!(letters(&one), "hewasnotilldisposed");
+        assert_eq!(letters(&one), letters(&other));
     }
 }

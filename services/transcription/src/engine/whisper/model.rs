@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::thread::available_parallelism;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use ct2rs::sys::{self, ComputeType, StorageView, WhisperOptions};
 use serde::Deserialize;
 
@@ -96,6 +96,10 @@ impl Model {
         let whisper = sys::Whisper::new(directory, config).with_context(|| {
             format!("WHISPER_MODEL: {shown} cannot be loaded. Is it a Whisper model, and was all of it copied?")
         })?;
+        // From now on and not from the start: jemalloc gives memory of 8 MiB and more back at once if its first piece was
+        // asked for before this, and the matrices of a window are large and live for milliseconds.
+        let thread = tikv_jemalloc_ctl::background_thread::write(true);
+        thread.map_err(|error| anyhow!("starting the thread that gives memory back: {error}"))?;
         let mel = LogMel::new(whisper.n_mels());
         Ok(Self {
             whisper,

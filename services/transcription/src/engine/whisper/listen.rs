@@ -1,6 +1,7 @@
 //! A recording heard window by window, each one beginning where the last whole sentence before it ended (`transcribe` in
 //! OpenAI's `transcribe.py`).
 
+use strsim::normalized_levenshtein;
 use tracing::debug;
 
 use super::fallback::{self, Attempt, Expected, Prompts};
@@ -26,6 +27,8 @@ const FAINT: f32 = 0.0005;
 const SPACE: char = 'Ġ';
 /// Letters of a sentence that is no mere "thank you" or "all right".
 const LEAST_ECHO: usize = 20;
+/// So similar are two spellings of the same words; with a sentence more, less or another they are not.
+const SAME_WORDS: f64 = 0.9;
 
 /// What was heard in a recording.
 pub struct Heard {
@@ -184,6 +187,13 @@ fn letters(tokens: &[String]) -> String {
         .collect()
 }
 
+/// Whether two texts differ in no more than their spelling, as far as both go: the window's end cuts them off where it likes.
+fn are_same_words(one: &str, other: &str) -> bool {
+    let both = one.chars().count().min(other.chars().count());
+    let [one, other] = [one, other].map(|text| text.chars().take(both).collect::<String>());
+    normalized_levenshtein(&one, &other) >= SAME_WORDS
+}
+
 /// Of two places where something is left out, or none, the later is better.
 fn later(lost: Option<usize>) -> usize {
     lost.unwrap_or(usize::MAX)
@@ -228,9 +238,10 @@ impl Listener<'_> {
             let again = ask(&Prompts::alone(prompt))?;
             let heard = letters(&again.0.generated.tokens);
             let said = letters(&attempt.generated.tokens);
-            let is_echo = echoes
-                .iter()
-                .any(|echo| heard.matches(echo).count() < said.matches(echo).count());
+            let is_rarer = |echo: &String| {
+                heard.matches(echo.as_str()).count() < said.matches(echo.as_str()).count()
+            };
+            let is_echo = echoes.iter().any(is_rarer) && !are_same_words(&said, &heard);
             debug!(
                 lost,
                 then = again.2,
@@ -330,5 +341,16 @@ mod tests {
         let other = tokens("<|4.00|> Ġhe Ġwas , Ġnot Ġill dis posed <|6.48|>");
         assert_eq!(letters(&one), "hewasnotilldisposed");
         assert_eq!(letters(&one), letters(&other));
+    }
+
+    #[test]
+    fn another_sentence_is_no_other_spelling() {
+        let said = "theyhadtwochildrenhewasnotanilldisposedyoungmanhewasnotanilldisposedyoungman";
+        let spelled =
+            "theyhadtwochildrenhewasnotanolddisposedyoungmanhewasnotanilldisposedyoungmanunlessto";
+        let other =
+            "theyhadtwochildrenunlesstobecoldheartedisilldisposedhewasnotanilldisposedyoungman";
+        assert!(are_same_words(said, spelled));
+        assert!(!are_same_words(said, other));
     }
 }

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::thread::available_parallelism;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, ensure};
 use ct2rs::sys::{self, ComputeType, StorageView, WhisperOptions};
 use serde::Deserialize;
+use tracing::warn;
 
 use super::mel::{FRAMES, LogMel};
 use super::tokens::Tokens;
@@ -98,8 +99,9 @@ impl Model {
         })?;
         // From now on and not from the start: jemalloc gives memory of 8 MiB and more back at once if its first piece was
         // asked for before this, and the matrices of a window are large and live for milliseconds.
-        let thread = tikv_jemalloc_ctl::background_thread::write(true);
-        thread.map_err(|error| anyhow!("starting the thread that gives memory back: {error}"))?;
+        if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+            warn!(%error, "jemalloc's thread cannot be started: freed memory goes back to the system late");
+        }
         let mel = LogMel::new(whisper.n_mels());
         Ok(Self {
             whisper,

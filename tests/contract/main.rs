@@ -10,6 +10,7 @@ mod accounts;
 mod bucket;
 mod credentials;
 mod database;
+mod documentation;
 mod gemini;
 mod generated;
 mod guessing;

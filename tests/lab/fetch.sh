@@ -1,6 +1,7 @@
 #!/bin/sh
 # Fetches what is too large for the repository into the cache folder, once, and checks every byte of it.
-# Usage: fetch.sh whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | ffmpeg | faster-whisper
+# Usage: fetch.sh whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | ffmpeg | faster-whisper |
+#   openapi-spec-validator | schemathesis
 set -eu
 
 cache="${LAB_CACHE:-$HOME/.cache/transcription-lab}"
@@ -49,6 +50,14 @@ boto3() {
 
 faster_whisper() {
     package faster-whisper 1.2.1 faster_whisper "faster-whisper 1.2.1 (MIT licence, about 150 MB with what it needs), for the tests and the benchmark"
+}
+
+openapi_spec_validator() {
+    package openapi-spec-validator 0.9.0 openapi_spec_validator "openapi-spec-validator 0.9.0 (Apache-2.0, about 20 MB with what it needs), for the tests"
+}
+
+schemathesis() {
+    package schemathesis 4.32.5 schemathesis "schemathesis 4.32.5 (MIT licence, about 70 MB with what it needs), for the tests"
 }
 
 whisper_base() {
@@ -151,8 +160,10 @@ boto3) boto3 ;;
 promtool) promtool ;;
 ffmpeg) ffmpeg ;;
 faster-whisper) faster_whisper ;;
+openapi-spec-validator) openapi_spec_validator ;;
+schemathesis) schemathesis ;;
 *)
-    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | ffmpeg | faster-whisper" >&2
+    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis" >&2
     exit 2
     ;;
 esac

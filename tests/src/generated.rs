@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use transcription_common::documentation;
 use transcription_common::settings::env_example;
 
 /// Every generated file, and what stands in it.
@@ -18,6 +19,14 @@ pub fn files() -> Vec<(PathBuf, String)> {
             env_example::<transcription_service::config::Cli>(
                 "The settings of the transcription service.",
             ),
+        ),
+        (
+            root.join("services/auth/openapi.json"),
+            documentation::text(&auth_service::routes::document().unwrap()),
+        ),
+        (
+            root.join("services/transcription/openapi.json"),
+            documentation::text(&transcription_service::routes::document().unwrap()),
         ),
     ]
 }

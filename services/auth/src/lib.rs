@@ -151,6 +151,7 @@ impl Service {
             routes: routes::table().with_state(state),
             metrics,
             parts: parts(database.clone()),
+            documentation: routes::document()?,
         };
         let result = server::serve_app(listeners, app, &settings, stop).await;
         database.close().await;

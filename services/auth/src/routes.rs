@@ -4,10 +4,13 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
 use serde::Serialize;
+use serde_json::Value;
+use transcription_common::documentation::{self, TokenSource};
 use transcription_common::json::Json;
 use transcription_common::jwt::AuthUser;
+use transcription_common::management;
 use transcription_common::problem::Problem;
-use utoipa::ToSchema;
+use utoipa::{OpenApi, ToSchema};
 
 use crate::AppState;
 use crate::error::Error;
@@ -32,13 +35,38 @@ pub fn table() -> Router<AppState> {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
 
+/// What the routes say of themselves.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Authentication Service",
+        description = "Registers users, checks passwords, gives tokens (JWT) that the transcription service takes.",
+    ),
+    paths(greeting, register::register, login::login, token::token, me),
+    components(schemas(Problem)),
+    tags(
+        (name = "users", description = "Accounts and tokens."),
+        (name = "operation", description = "For those who run the service. With MANAGEMENT_ADDR set they are at that address."),
+    ),
+)]
+struct Documentation;
+
+/// The service's description.
+pub fn document() -> anyhow::Result<Value> {
+    let mut document = Documentation::openapi();
+    management::describe(&mut document);
+    documentation::complete(&document, &TokenSource::PasswordGrant("token".to_owned()))
+}
+
 /// A sentence for people who open the address.
 #[derive(Serialize, ToSchema)]
 struct Greeting {
+    #[schema(example = "Authentication Service is running.")]
     message: &'static str,
 }
 
-#[utoipa::path(get, path = "/", responses((status = 200, body = Greeting)))]
+/// Says that the service runs.
+#[utoipa::path(get, path = "/", tag = "operation", responses((status = 200, description = "It runs.", body = Greeting)))]
 async fn greeting() -> Json<Greeting> {
     Json(Greeting {
         message: "Authentication Service is running.",
@@ -48,9 +76,13 @@ async fn greeting() -> Json<Greeting> {
 /// A user.
 #[derive(Serialize, ToSchema)]
 struct UserView {
+    /// Never given twice.
+    #[schema(example = 1, minimum = 1)]
     id: i64,
+    #[schema(example = "ada")]
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<String>,
+    #[schema(example = "ada@example.com")]
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
 }
@@ -72,10 +104,10 @@ impl From<User> for UserView {
 }
 
 /// Tells who the token's user is.
-#[utoipa::path(get, path = "/me", responses(
-    (status = 200, body = UserView),
-    (status = 401, body = Problem),
-    (status = 503, body = Problem),
+#[utoipa::path(get, path = "/me", tag = "users", security(("token" = [])), responses(
+    (status = 200, description = "The user.", body = UserView),
+    (status = 401, description = "`token_missing`, `token_invalid`, `token_expired`: Log in again.", body = Problem),
+    (status = 503, description = "`database_unavailable`: The database does not answer: try again in a moment.", body = Problem),
 ))]
 #[tracing::instrument(name = "users.me", skip_all, fields(user.id = %user.id))]
 async fn me(user: AuthUser, State(users): State<Users>) -> Result<Json<UserView>, Error> {

@@ -6,9 +6,11 @@
 //! - [`request`]: what every answer gets: a request id, a span, a log line, a metric, a problem body.
 //! - [`server`]: listens, limits and ends connections. [`management`]: health, readiness, metrics on request.
 //! - [`telemetry`]: logs and traces. [`metrics`]: the registry of a service. [`clock`]: the time of day.
+//! - [`documentation`] describes a service by `OpenAPI`.
 //! - [`tls`]: whom the services' clients trust. [`files`]: names of files.
 
 pub mod clock;
+pub mod documentation;
 pub mod files;
 pub mod json;
 pub mod jwt;

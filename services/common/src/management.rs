@@ -16,7 +16,7 @@ use axum::routing::get;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::{error, warn};
-use utoipa::ToSchema;
+use utoipa::{OpenApi, ToSchema};
 
 use crate::json::Json;
 use crate::metrics::Metrics;
@@ -75,22 +75,34 @@ pub fn table(state: ManagementState) -> Router {
         .with_state(state)
 }
 
+/// What these routes say of themselves.
+#[derive(OpenApi)]
+#[openapi(paths(alive, ready, metrics), components(schemas(Problem)))]
+struct Documentation;
+
+/// Adds these routes to a service's description.
+pub fn describe(document: &mut utoipa::openapi::OpenApi) {
+    document.merge(Documentation::openapi());
+}
+
 /// A state in one word.
 #[derive(Serialize, ToSchema)]
 struct Health {
+    /// `alive` or `ready`.
+    #[schema(example = "ready")]
     status: &'static str,
 }
 
 /// Tells that the process answers. Asks nobody.
-#[utoipa::path(get, path = "/healthz", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, description = "It answers.", body = Health)))]
 async fn alive() -> Json<Health> {
     Json(Health { status: "alive" })
 }
 
 /// Tells whether the service can do its work now.
-#[utoipa::path(get, path = "/readyz", responses(
-    (status = 200, body = Health),
-    (status = 503, body = Problem),
+#[utoipa::path(get, path = "/readyz", tag = "operation", responses(
+    (status = 200, description = "It can.", body = Health),
+    (status = 503, description = "`not_ready`: Which part fails, and how; `parts` names each.", body = Problem),
 ))]
 async fn ready(
     State(parts): State<Parts>,
@@ -128,7 +140,8 @@ fn not_ready(sentence: &str, parts: Map<String, Value>) -> Problem {
 }
 
 /// Tells the metrics in Prometheus's text format.
-#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain")))]
+#[utoipa::path(get, path = "/metrics", tag = "operation",
+    responses((status = 200, description = "All of them.", body = String, content_type = "text/plain")))]
 async fn metrics(State(metrics): State<Metrics>) -> Response {
     match metrics.encode() {
         Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),

@@ -10,6 +10,7 @@ use anyhow::Context;
 use axum::Router;
 use clap::Args;
 use hyper_util::server::graceful::GracefulShutdown;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 pub use self::connection::Peer;
+use crate::documentation;
 use crate::management::{self, ManagementState, Parts, Stopping};
 use crate::metrics::Metrics;
 use crate::request::{self, AllowedOrigins};
@@ -128,6 +130,8 @@ pub struct App {
     pub metrics: Metrics,
     /// What it needs to be ready.
     pub parts: Parts,
+    /// Its description (`OpenAPI`).
+    pub documentation: Value,
 }
 
 /// Serves an app until `stop` ends: then it is not ready, goes on for the delay, and finishes the requests in flight within
@@ -142,7 +146,9 @@ pub async fn serve_app(
         routes,
         metrics,
         parts,
+        documentation,
     } = app;
+    let all = routes.merge(documentation::table(&documentation));
     let stopping = Stopping::default();
     let management = management::table(ManagementState {
         metrics: metrics.clone(),
@@ -151,13 +157,13 @@ pub async fn serve_app(
     });
     let instrument = |routes| request::instrument(routes, &metrics, &settings.cors_allowed_origins);
     let (public, apart) = match listeners.management {
-        None => (instrument(routes.merge(management)), None),
+        None => (instrument(all.merge(management)), None),
         Some(listener) => {
             let (end, ended) = oneshot::channel::<()>();
             let ended = async { drop(ended.await) };
             let router = instrument(management);
             let server = tokio::spawn(serve(listener, router, ended, MANAGEMENT_GRACE));
-            (instrument(routes), Some((server, end)))
+            (instrument(all), Some((server, end)))
         }
     };
     let delay = Duration::from_secs(settings.shutdown_delay_seconds);

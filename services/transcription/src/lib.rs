@@ -159,6 +159,7 @@ impl Service {
             routes: routes::table().with_state(state),
             metrics,
             parts,
+            documentation: routes::document()?,
         };
         let stopped = server::serve_app(listeners, app, &settings, stop).await?;
         let grace = settings.grace();

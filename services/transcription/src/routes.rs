@@ -9,12 +9,15 @@ use axum::extract::{DefaultBodyLimit, Multipart, Path, State};
 use axum::middleware;
 use axum::routing::{get, post};
 use serde::Serialize;
+use serde_json::Value;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
+use transcription_common::documentation::{self, TokenSource};
 use transcription_common::json::Json;
 use transcription_common::jwt::{AuthUser, UserId};
+use transcription_common::management;
 use transcription_common::problem::Problem;
-use utoipa::ToSchema;
+use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
 use crate::admission::Admission;
@@ -41,13 +44,38 @@ pub fn table() -> Router<AppState> {
         .layer(middleware::from_fn(early::drain))
 }
 
+/// What the routes say of themselves.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Audio Transcription API",
+        description = "Takes a recording, stores it in the user's own folder of the bucket, transcribes it, stores the text beside it.",
+    ),
+    paths(greeting, transcribe, transcription),
+    components(schemas(Problem)),
+    tags(
+        (name = "transcriptions", description = "Recordings and their texts. The token is one of the auth service's."),
+        (name = "operation", description = "For those who run the service. With MANAGEMENT_ADDR set they are at that address."),
+    ),
+)]
+struct Documentation;
+
+/// The service's description.
+pub fn document() -> anyhow::Result<Value> {
+    let mut document = Documentation::openapi();
+    management::describe(&mut document);
+    documentation::complete(&document, &TokenSource::Elsewhere)
+}
+
 /// A sentence for people who open the address.
 #[derive(Serialize, ToSchema)]
 struct Greeting {
+    #[schema(example = "Audio Transcription API is running.")]
     message: &'static str,
 }
 
-#[utoipa::path(get, path = "/", responses((status = 200, body = Greeting)))]
+/// Says that the service runs.
+#[utoipa::path(get, path = "/", tag = "operation", responses((status = 200, description = "It runs.", body = Greeting)))]
 async fn greeting() -> Json<Greeting> {
     Json(Greeting {
         message: "Audio Transcription API is running.",
@@ -58,29 +86,41 @@ async fn greeting() -> Json<Greeting> {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes the form; crate::upload reads it")]
 struct TranscribeForm {
-    /// The recording.
-    #[schema(value_type = String, format = Binary)]
+    /// The recording: WAV, FLAC, MP3, Ogg (Vorbis, Opus), WebM, Matroska, M4A, MP4, AIFF or AAC, whatever its name or label says;
+    /// at most `MAX_UPLOAD_BYTES` (200 MiB).
+    #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
     file: Vec<u8>,
     /// The language that is spoken (BCP-47); found out if left out.
+    #[schema(value_type = String, required = false, example = "en")]
     language: Option<String>,
     /// Words that the recording may hold.
+    #[schema(value_type = String, required = false, example = "Dashwood, Norland")]
     prompt: Option<String>,
 }
 
 /// A recording and its text.
 #[derive(Serialize, ToSchema)]
 struct TranscriptionView {
+    #[schema(example = "01a20442-4fb7-71e2-bd64-ded8192ca8b9")]
     id: Uuid,
+    #[schema(example = "meeting.mp3")]
     filename: String,
+    #[schema(example = "And Mr. John Dashwood had then leisure.")]
     #[serde(skip_serializing_if = "Option::is_none")]
     transcription: Option<String>,
+    #[schema(example = "en")]
     #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<String>,
+    #[schema(example = 7.1)]
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_seconds: Option<f64>,
+    #[schema(example = "whisper")]
     engine: String,
+    #[schema(example = "base")]
     model: String,
+    #[schema(example = "private/1/audio/01a20442-4fb7-71e2-bd64-ded8192ca8b9.mp3")]
     audio_key: String,
+    #[schema(example = "private/1/transcripts/01a20442-4fb7-71e2-bd64-ded8192ca8b9.txt")]
     #[serde(skip_serializing_if = "Option::is_none")]
     transcript_key: Option<String>,
     /// Only when asked by its id.
@@ -195,13 +235,26 @@ impl Workshop {
     }
 }
 
-/// Stores a recording, transcribes it and stores the text.
+/// Stores a recording, transcribes it and stores the text. `/transcribe/` is the same.
+///
+/// Once the recording is accepted every answer, errors too, has its `id` and `audio_key`: the recording is kept, and
+/// `GET /transcriptions/{id}` tells what became of it.
 #[utoipa::path(post, path = "/transcribe",
     request_body(content = TranscribeForm, content_type = "multipart/form-data"),
+    tag = "transcriptions",
+    security(("token" = [])),
     responses(
-        (status = 200, body = TranscriptionView),
-        (status = "4XX", body = Problem),
-        (status = "5XX", body = Problem),
+        (status = 200, description = "The text; it is stored too, or will be (`storage`).", body = TranscriptionView),
+        (status = 400, description = "`broken_form`, `no_file`, `two_files`, `empty_file`: The form has no file: send the audio in the field file.", body = Problem),
+        (status = 401, description = "`token_missing`, `token_invalid`, `token_expired`: Log in again.", body = Problem),
+        (status = 408, description = "`slow_upload`: No byte of the upload arrived for 30 seconds: send it again.", body = Problem),
+        (status = 413, description = "`too_large`: The file is larger than is taken.", body = Problem),
+        (status = 415, description = "`not_audio`: The file is not audio that is taken, whatever its name or label says.", body = Problem),
+        (status = 422, description = "`invalid_field`, `audio_undecodable`, `audio_too_long`, `content_blocked`: What is wrong with a field or with the recording.", body = Problem),
+        (status = 429, description = "`user_busy`: You have as many transcriptions in flight as one user may: wait for one to end.", body = Problem),
+        (status = 502, description = "`engine_failed`: The recording is stored, but the engine failed to transcribe it.", body = Problem),
+        (status = 503, description = "`busy`, `engine_quota`, `engine_misconfigured`, `storage_unavailable`, `stopping`: As many transcriptions are in flight as this service takes: try again in a moment.", body = Problem),
+        (status = 504, description = "`engine_timeout`: The recording is stored, but transcribing it took too long.", body = Problem),
     ))]
 #[tracing::instrument(name = "transcriptions.create", skip_all, fields(user.id = %user.id))]
 async fn transcribe(
@@ -223,12 +276,14 @@ async fn transcribe(
 }
 
 /// Tells the state of one transcription, with its text once there is one.
-#[utoipa::path(get, path = "/transcriptions/{id}", responses(
-    (status = 200, body = TranscriptionView),
-    (status = 401, body = Problem),
-    (status = 404, description = "There is none, or it is another user's.", body = Problem),
-    (status = 503, body = Problem),
-))]
+#[utoipa::path(get, path = "/transcriptions/{id}", tag = "transcriptions", security(("token" = [])),
+    params(("id" = String, Path, description = "The id that `/transcribe` gave.", example = "01a20442-4fb7-71e2-bd64-ded8192ca8b9")),
+    responses(
+        (status = 200, description = "How far it is, with its text once there is one.", body = TranscriptionView),
+        (status = 401, description = "`token_missing`, `token_invalid`, `token_expired`: Log in again.", body = Problem),
+        (status = 404, description = "`transcription_not_found`: You have no transcription with this id.", body = Problem),
+        (status = 503, description = "`storage_unavailable`: The storage does not answer as it should: try again in a moment.", body = Problem),
+    ))]
 #[tracing::instrument(name = "transcriptions.get", skip_all, fields(user.id = %user.id))]
 async fn transcription(
     user: AuthUser,

@@ -21,22 +21,25 @@ use crate::error::Error;
 #[serde(default)]
 pub struct Login {
     /// Either; `username` or `email` may be sent instead.
-    #[schema(value_type = String, required = true)]
+    #[schema(value_type = String, required = true, example = "ada")]
     username_or_email: Value,
     #[schema(ignore)]
     username: Value,
     #[schema(ignore)]
     email: Value,
-    #[schema(value_type = String, required = true, format = Password)]
+    #[schema(value_type = String, required = true, format = Password, example = "correct horse battery staple")]
     password: Value,
 }
 
 /// A token, as OAuth 2 words it (RFC 6749 §5.1).
 #[derive(Serialize, ToSchema)]
 pub struct TokenView {
+    /// A JSON Web Token (RFC 7519): `sub` is the user's id.
     access_token: String,
+    #[schema(example = "bearer")]
     token_type: &'static str,
     /// Seconds from now.
+    #[schema(example = 1800)]
     expires_in: u64,
 }
 
@@ -61,12 +64,16 @@ pub const NOT_STORED: [(HeaderName, HeaderValue); 2] = [
 ];
 
 /// Gives a token for a user name (or e-mail) and a password.
-#[utoipa::path(post, path = "/login", request_body = Login, responses(
-    (status = 200, body = TokenView),
-    (status = 401, description = "User name or password is wrong.", body = Problem),
-    (status = 422, description = "A field is missing.", body = Problem),
-    (status = 429, description = "Too many failures.", body = Problem),
-    (status = 503, description = "Too much to do; come back.", body = Problem),
+#[utoipa::path(post, path = "/login", tag = "users", request_body = Login, responses(
+    (status = 200, description = "A token.", body = TokenView),
+    (status = 400, description = "`incomplete_body`: The body could not be read to its end.", body = Problem),
+    (status = 401, description = "`bad_credentials`: User name or password is wrong.", body = Problem),
+    (status = 408, description = "`slow_body`: The body was not there within 30 s.", body = Problem),
+    (status = 413, description = "`body_too_large`: The body is larger than the 64 KiB that are taken.", body = Problem),
+    (status = 415, description = "`unsupported_media_type`: The body must be JSON: send the header Content-Type: application/json.", body = Problem),
+    (status = 422, description = "`invalid_field`, `invalid_body`: Which fields are missing or no texts.", body = Problem),
+    (status = 429, description = "`too_many_failures`: Too many failed attempts: try again later.", body = Problem),
+    (status = 503, description = "`busy`, `database_unavailable`: Too many log-ins and registrations at once: try again in a moment.", body = Problem),
 ))]
 #[tracing::instrument(name = "users.login", skip_all)]
 pub async fn login(

@@ -20,12 +20,14 @@ use crate::error::Error;
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Registration {
-    #[schema(value_type = String, required = true, min_length = 1, max_length = 64)]
+    /// No control characters, no `@`, no white space at its ends. Unique without regard to case.
+    #[schema(value_type = String, required = true, min_length = 1, max_length = 64, example = "ada")]
     username: Value,
-    #[schema(value_type = String, required = true, format = Email)]
+    /// Unique without regard to case.
+    #[schema(value_type = String, required = true, format = Email, max_length = 254, example = "ada@example.com")]
     email: Value,
-    /// At most 72 bytes.
-    #[schema(value_type = String, required = true, format = Password)]
+    /// At least 8 characters (`PASSWORD_MIN_LENGTH`), at most 72 bytes of UTF-8, no NUL.
+    #[schema(value_type = String, required = true, format = Password, max_length = 72, example = "correct horse battery staple")]
     password: Value,
     /// May be left out; if sent it must be the password once more.
     #[schema(value_type = Option<String>, format = Password)]
@@ -33,14 +35,17 @@ pub struct Registration {
 }
 
 /// Makes an account.
-#[utoipa::path(post, path = "/register", request_body = Registration, responses(
-    (status = 201, body = UserView),
-    (status = 400, description = "The passwords differ.", body = Problem),
-    (status = 403, description = "Registration is closed.", body = Problem),
-    (status = 409, description = "The user name or the e-mail address is taken.", body = Problem),
-    (status = 422, description = "A field breaks a rule.", body = Problem),
-    (status = 429, description = "Too many names that are taken.", body = Problem),
-    (status = 503, description = "Too much to do; come back.", body = Problem),
+#[utoipa::path(post, path = "/register", tag = "users", request_body = Registration, responses(
+    (status = 201, description = "The new user.", body = UserView),
+    (status = 400, description = "`passwords_differ`, `incomplete_body`: password and confirm_password differ: send the same in both.", body = Problem),
+    (status = 403, description = "`registration_closed`: Nobody can register here: ask the operator for an account.", body = Problem),
+    (status = 408, description = "`slow_body`: The body was not there within 30 s.", body = Problem),
+    (status = 409, description = "`username_taken`, `email_taken`: This user name is taken: choose another.", body = Problem),
+    (status = 413, description = "`body_too_large`: The body is larger than the 64 KiB that are taken.", body = Problem),
+    (status = 415, description = "`unsupported_media_type`: The body must be JSON: send the header Content-Type: application/json.", body = Problem),
+    (status = 422, description = "`invalid_field`, `invalid_body`: Which fields break a rule, and which rule.", body = Problem),
+    (status = 429, description = "`too_many_failures`: Too many names that are taken were tried: try again later.", body = Problem),
+    (status = 503, description = "`busy`, `database_unavailable`: Too many log-ins and registrations at once: try again in a moment.", body = Problem),
 ))]
 #[tracing::instrument(name = "users.register", skip_all)]
 pub async fn register(

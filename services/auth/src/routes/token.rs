@@ -23,17 +23,21 @@ const FORM: &str = "application/x-www-form-urlencoded";
 #[derive(Default, ToSchema)]
 pub struct TokenRequest {
     /// `password`.
+    #[schema(value_type = String, required = true, pattern = "^password$", example = "password")]
     grant_type: Option<String>,
     /// The user name or e-mail address.
+    #[schema(value_type = String, required = true, min_length = 1, example = "ada")]
     username: Option<String>,
-    #[schema(value_type = Option<String>, format = Password)]
+    #[schema(value_type = String, required = true, format = Password, min_length = 1, example = "correct horse battery staple")]
     password: Option<SecretString>,
 }
 
 /// An error of OAuth 2 (RFC 6749 §5.2).
 #[derive(Serialize, ToSchema)]
 pub struct OAuthError {
+    #[schema(example = "invalid_grant")]
     error: &'static str,
+    #[schema(example = "User name or password is wrong.")]
     error_description: String,
     #[serde(skip)]
     status: StatusCode,
@@ -44,11 +48,15 @@ pub struct OAuthError {
 /// Gives a token for a user name (or e-mail) and a password, the OAuth 2 way.
 #[utoipa::path(post, path = "/token",
     request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
+    tag = "users",
     responses(
-        (status = 200, body = TokenView),
-        (status = 400, description = "Wrong credentials, or a wrong request.", body = OAuthError),
-        (status = 429, description = "Too many failures.", body = OAuthError),
-        (status = 503, description = "Too much to do; come back.", body = OAuthError),
+        (status = 200, description = "A token.", body = TokenView),
+        (status = 400, description = "`invalid_grant`, `invalid_request`, `unsupported_grant_type`: Wrong credentials, or a wrong request.", body = OAuthError),
+        (status = 408, description = "`invalid_request`: The body was not there within 30 s.", body = OAuthError),
+        (status = 413, description = "`invalid_request`: The body is larger than the 64 KiB that are taken.", body = OAuthError),
+        (status = 429, description = "`temporarily_unavailable`: Too many failed attempts: try again later.", body = OAuthError),
+        (status = 500, description = "`server_error`: Something went wrong on our side.", body = OAuthError),
+        (status = 503, description = "`temporarily_unavailable`: Too many log-ins and registrations at once: try again in a moment.", body = OAuthError),
     ))]
 #[tracing::instrument(name = "users.token", skip_all)]
 pub async fn token(

@@ -35,7 +35,7 @@ demo: build ## Transcribes a recording and ends.
 	@$(bin)/transcription-standalone demo $(recording)
 
 test: lint build slim stand-in ## Lints, then runs all tests. Installs what they need.
-	@for part in whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool ffmpeg faster-whisper openapi-spec-validator schemathesis; do tests/lab/fetch.sh $$part || exit 1; done
+	@for part in whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool ffmpeg faster-whisper openapi-spec-validator schemathesis playwright chromium; do tests/lab/fetch.sh $$part || exit 1; done
 	cargo test --release --workspace --locked --lib --test contract --test black_box
 	@echo "Whisper's tests take all cores and some minutes: one after another ..."
 	cargo test --release --workspace --locked --test whisper -- --test-threads 1

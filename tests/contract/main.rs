@@ -7,6 +7,7 @@
 )]
 
 mod accounts;
+mod browser;
 mod bucket;
 mod credentials;
 mod database;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches what is too large for the repository into the cache folder, once, and checks every byte of it.
 # Usage: fetch.sh whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | ffmpeg | faster-whisper |
-#   openapi-spec-validator | schemathesis
+#   openapi-spec-validator | schemathesis | playwright | chromium
 set -eu
 
 cache="${LAB_CACHE:-$HOME/.cache/transcription-lab}"
@@ -58,6 +58,26 @@ openapi_spec_validator() {
 
 schemathesis() {
     package schemathesis 4.32.5 schemathesis "schemathesis 4.32.5 (MIT licence, about 70 MB with what it needs), for the tests"
+}
+
+playwright() {
+    package playwright 1.65.2 playwright "Playwright 1.65.2 (Apache-2.0, about 170 MB with what it needs), which drives a browser for the tests"
+}
+
+# Installed and not only unpacked: it needs half of a desktop's libraries.
+chromium() {
+    command -v chromium >/dev/null 2>&1 && return
+    say "Installing Chromium (BSD licence, about 350 MB with what it needs) by apt, for the tests ..."
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
 }
 
 whisper_base() {
@@ -141,9 +161,7 @@ promtool() {
     say "Fetching promtool (Apache-2.0, with Prometheus, about 20 MB) by apt, for the tests ..."
     (cd "$work" && apt-get download -q prometheus) || {
         say "The lists of packages are old or missing: updating them ..."
-        sudo=""
-        [ "$(id -u)" -eq 0 ] || sudo="sudo"
-        $sudo apt-get update -qq
+        as_root apt-get update -qq
         (cd "$work" && apt-get download -q prometheus)
     }
     dpkg-deb --extract "$work"/prometheus_*.deb "$work/unpacked"
@@ -162,8 +180,10 @@ ffmpeg) ffmpeg ;;
 faster-whisper) faster_whisper ;;
 openapi-spec-validator) openapi_spec_validator ;;
 schemathesis) schemathesis ;;
+playwright) playwright ;;
+chromium) chromium ;;
 *)
-    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis" >&2
+    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis | playwright | chromium" >&2
     exit 2
     ;;
 esac

@@ -13,6 +13,7 @@ use tracing::warn;
 use transcription_common::jwt::{Signer, Verifier};
 use transcription_common::management::{Part, Parts};
 use transcription_common::metrics::{BuildInfo, Metrics};
+use transcription_common::pages::Welcome;
 use transcription_common::server::{self, App, Listeners, ServerSettings};
 
 use crate::accounts::{Authenticator, Registrar};
@@ -55,6 +56,7 @@ pub struct AppState {
     rules: Rules,
     trusted_proxies: TrustedProxies,
     verifier: Arc<Verifier>,
+    welcome: Welcome,
 }
 
 /// The settings that a handler asks for.
@@ -124,6 +126,7 @@ impl Service {
             },
             trusted_proxies,
             verifier: Arc::new(Verifier::new(&jwt, &metrics)),
+            welcome: routes::welcome(settings.management_addr.is_some())?,
         };
         Ok(Self {
             state,
@@ -152,6 +155,8 @@ impl Service {
             metrics,
             parts: parts(database.clone()),
             documentation: routes::document()?,
+            // Its own.
+            token_url: None,
         };
         let result = server::serve_app(listeners, app, &settings, stop).await;
         database.close().await;

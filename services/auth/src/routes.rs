@@ -2,6 +2,8 @@
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::Value;
@@ -9,6 +11,7 @@ use transcription_common::documentation::{self, TokenSource};
 use transcription_common::json::Json;
 use transcription_common::jwt::AuthUser;
 use transcription_common::management;
+use transcription_common::pages::{About, Greeting, Welcome};
 use transcription_common::problem::Problem;
 use utoipa::{OpenApi, ToSchema};
 
@@ -20,6 +23,8 @@ mod fields;
 mod login;
 mod register;
 mod token;
+
+const TITLE: &str = "Authentication Service";
 
 /// Bytes of a request body: names and passwords are short.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -39,7 +44,7 @@ pub fn table() -> Router<AppState> {
 #[derive(OpenApi)]
 #[openapi(
     info(
-        title = "Authentication Service",
+        title = TITLE,
         description = "Registers users, checks passwords, gives tokens (JWT) that the transcription service takes.",
     ),
     paths(greeting, register::register, login::login, token::token, me),
@@ -58,18 +63,24 @@ pub fn document() -> anyhow::Result<Value> {
     documentation::complete(&document, &TokenSource::PasswordGrant("token".to_owned()))
 }
 
-/// A sentence for people who open the address.
-#[derive(Serialize, ToSchema)]
-struct Greeting {
-    #[schema(example = "Authentication Service is running.")]
-    message: &'static str,
+/// Says that the service runs: a sentence for programs, a page for browsers.
+#[utoipa::path(get, path = "/", tag = "operation", responses((status = 200, description = "It runs.", content(
+    (Greeting = "application/json", example = json!({"message": "Authentication Service is running."})),
+    (String = "text/html"),
+))))]
+async fn greeting(State(welcome): State<Welcome>, headers: HeaderMap) -> Response {
+    welcome.answer(&headers)
 }
 
-/// Says that the service runs.
-#[utoipa::path(get, path = "/", tag = "operation", responses((status = 200, description = "It runs.", body = Greeting)))]
-async fn greeting() -> Json<Greeting> {
-    Json(Greeting {
+/// What the service says of itself at `/`.
+pub fn welcome(is_managed_apart: bool) -> anyhow::Result<Welcome> {
+    Welcome::new(About {
+        title: TITLE,
         message: "Authentication Service is running.",
+        about: "Accounts of the transcription stack: register, log in, and get the token that the transcription service takes.",
+        version: env!("CARGO_PKG_VERSION"),
+        further: Vec::new(),
+        is_managed_apart,
     })
 }
 

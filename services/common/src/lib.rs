@@ -6,7 +6,7 @@
 //! - [`request`]: what every answer gets: a request id, a span, a log line, a metric, a problem body.
 //! - [`server`]: listens, limits and ends connections. [`management`]: health, readiness, metrics on request.
 //! - [`telemetry`]: logs and traces. [`metrics`]: the registry of a service. [`clock`]: the time of day.
-//! - [`documentation`] describes a service by `OpenAPI`.
+//! - [`documentation`] describes a service by `OpenAPI`. [`pages`]: what people see with a browser.
 //! - [`tls`]: whom the services' clients trust. [`files`]: names of files.
 
 pub mod clock;
@@ -16,6 +16,7 @@ pub mod json;
 pub mod jwt;
 pub mod management;
 pub mod metrics;
+pub mod pages;
 pub mod problem;
 pub mod request;
 pub mod server;

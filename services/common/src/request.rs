@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
-    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, AUTHORIZATION, CONTENT_TYPE, ORIGIN, RETRY_AFTER,
+    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    ORIGIN, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
@@ -16,6 +17,7 @@ use prometheus::IntGauge;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, debug, error, error_span, info};
 use url::{Origin, Url};
@@ -29,6 +31,8 @@ use crate::telemetry::record_context;
 /// The header that carries the request id, in and out.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 128;
+/// Swagger UI sends it when it asks for a token.
+const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 /// How long a browser may remember what it was allowed.
 const PREFLIGHT_AGE: Duration = Duration::from_mins(10);
 
@@ -36,13 +40,7 @@ const PREFLIGHT_AGE: Duration = Duration::from_mins(10);
 /// from a browser, and every answer carries its request id, is counted and is logged once.
 pub fn instrument(router: Router, metrics: &Metrics, origins: &AllowedOrigins) -> Router {
     let router = router
-        .fallback(|| async {
-            Problem::new(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "There is nothing at this address.",
-            )
-        })
+        .fallback(async || nothing_here())
         .method_not_allowed_fallback(|| async {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -58,7 +56,26 @@ pub fn instrument(router: Router, metrics: &Metrics, origins: &AllowedOrigins) -
             .layer(middleware::from_fn_with_state(router, only_preflights)),
         None => router,
     };
-    router.layer(middleware::from_fn_with_state(metrics.clone(), accompany))
+    router
+        // Nothing that is no page of ours is to be taken for one.
+        .layer(SetResponseHeaderLayer::if_not_present(
+            CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+        ))
+        .layer(SetResponseHeaderLayer::overriding(
+            X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
+        .layer(middleware::from_fn_with_state(metrics.clone(), accompany))
+}
+
+/// The answer at an address that there is not.
+pub fn nothing_here() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "There is nothing at this address.",
+    )
 }
 
 /// The layer for browsers answers whatever has the method OPTIONS; what no browser asked before a request goes past it.
@@ -195,10 +212,24 @@ impl AllowedOrigins {
         let layer = CorsLayer::new()
             .allow_origin(origins)
             .allow_methods([Method::GET, Method::POST])
-            .allow_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID])
+            .allow_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID, REQUESTED_WITH])
             .expose_headers([REQUEST_ID, RETRY_AFTER, ALLOW])
             .max_age(PREFLIGHT_AGE);
         Some(layer)
+    }
+}
+
+impl AllowedOrigins {
+    /// These origins too.
+    #[must_use]
+    pub fn with(self, further: impl IntoIterator<Item = HeaderValue>) -> Self {
+        match self {
+            Self::Any => Self::Any,
+            Self::Listed(mut origins) => {
+                origins.extend(further);
+                Self::Listed(origins)
+            }
+        }
     }
 }
 

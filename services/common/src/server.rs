@@ -17,11 +17,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
+use url::Url;
 
 pub use self::connection::Peer;
 use crate::documentation;
 use crate::management::{self, ManagementState, Parts, Stopping};
 use crate::metrics::Metrics;
+use crate::pages;
 use crate::request::{self, AllowedOrigins};
 
 mod connection;
@@ -132,6 +134,8 @@ pub struct App {
     pub parts: Parts,
     /// Its description (`OpenAPI`).
     pub documentation: Value,
+    /// Where Swagger UI asks for tokens, if that is another service's address.
+    pub token_url: Option<Url>,
 }
 
 /// Serves an app until `stop` ends: then it is not ready, goes on for the delay, and finishes the requests in flight within
@@ -147,8 +151,11 @@ pub async fn serve_app(
         metrics,
         parts,
         documentation,
+        token_url,
     } = app;
-    let all = routes.merge(documentation::table(&documentation));
+    let all = routes
+        .merge(documentation::table(&documentation))
+        .merge(pages::table(&documentation, token_url.as_ref())?);
     let stopping = Stopping::default();
     let management = management::table(ManagementState {
         metrics: metrics.clone(),

@@ -12,7 +12,7 @@ use clap::builder::{OsStr, Resettable};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, Parser};
 
-pub use self::example::env_example;
+pub use self::example::{Setting, env_example, settings};
 
 mod dotenv;
 mod example;

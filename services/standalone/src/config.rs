@@ -9,7 +9,8 @@ use transcription_common::jwt::{Algorithm, SecretKey};
 use transcription_common::server::ServerSettings;
 use transcription_common::telemetry::TelemetrySettings;
 use transcription_common::tls::TlsSettings;
-use transcription_service::config::EngineSettings;
+use transcription_service::config::{EngineSettings, token_url};
+use url::Url;
 
 /// The whole transcription stack in one process: accounts, uploads, S3 on the local disk, Whisper.
 #[derive(Debug, Parser)]
@@ -65,7 +66,7 @@ pub struct Config {
     /// The key that signs tokens; without one it is made once and kept in the data folder.
     #[arg(long, env = "JWT_SECRET_KEY", hide_env_values = true)]
     pub jwt_secret_key: Option<SecretKey>,
-    /// The key before this one: tokens that it signed are taken until they expire.
+    /// The key before this one: tokens that it signed are taken until they expire, none is signed by it any more.
     #[arg(long, env = "JWT_SECRET_KEY_PREVIOUS", hide_env_values = true)]
     pub jwt_secret_key_previous: Option<SecretKey>,
     /// The algorithm of the tokens.
@@ -77,6 +78,10 @@ pub struct Config {
     /// How recordings are transcribed.
     #[command(flatten)]
     pub engine: EngineSettings,
+    /// Where the page /docs of the transcription service asks for tokens, if browsers reach the auth service at another address
+    /// than this machine's own.
+    #[arg(long, env = "AUTH_TOKEN_URL", value_parser = token_url)]
+    pub auth_token_url: Option<Url>,
     /// How the services are served and stopped. `MANAGEMENT_ADDR` is ignored: each has its own port.
     #[command(flatten)]
     pub server: ServerSettings,

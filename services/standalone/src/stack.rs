@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use auth_service::config::DatabaseSettings;
+use axum::http::HeaderValue;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use transcription_common::jwt;
 use transcription_common::management::own;
 use transcription_common::server::{Listeners, bind, serve};
+use url::Url;
 
 use crate::config::{Config, ignored_variables};
 use crate::data::DataFolder;
@@ -53,6 +55,7 @@ impl Stack {
             algorithm,
             accounts,
             engine,
+            auth_token_url,
             mut server,
             telemetry,
             tls,
@@ -72,6 +75,14 @@ impl Stack {
             auth: local(&auth_listener)?,
             transcription: local(&transcription_listener)?,
         };
+        let auth_token_url = match auth_token_url {
+            Some(url) => url,
+            None => Url::parse(&format!("http://{}/token", addresses.auth))
+                .context("naming the address for tokens")?,
+        };
+        // The page /docs of one service asks the other.
+        let pages = origins(&addresses);
+        server.cors_allowed_origins = server.cors_allowed_origins.with(pages);
         let data = DataFolder::open(&data_dir)?;
         let jwt = jwt::Settings {
             jwt_secret_key: match jwt_secret_key {
@@ -99,6 +110,7 @@ impl Stack {
                 jwt,
                 s3: store.settings.clone(),
                 engine,
+                auth_token_url: Some(auth_token_url),
                 server: server.clone(),
                 telemetry,
                 tls,
@@ -153,6 +165,22 @@ fn only(public: TcpListener) -> Listeners {
         public,
         management: None,
     }
+}
+
+/// What browsers on this machine send as the origin of a page of either service.
+fn origins(addresses: &Addresses) -> Vec<HeaderValue> {
+    let Addresses {
+        auth,
+        transcription,
+    } = addresses;
+    let of = |address: &SocketAddr| {
+        let by_name = format!("http://localhost:{}", address.port());
+        [format!("http://{address}"), by_name]
+    };
+    let origins = of(auth).into_iter().chain(of(transcription));
+    origins
+        .filter_map(|origin| HeaderValue::try_from(origin).ok())
+        .collect()
 }
 
 /// The address under which this machine reaches a listener, which may listen on all addresses.

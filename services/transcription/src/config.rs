@@ -56,6 +56,11 @@ pub struct Config {
     /// How recordings are transcribed.
     #[command(flatten)]
     pub engine: EngineSettings,
+    /// Where the page /docs asks for tokens: /token of the auth service, as browsers reach it, for example
+    /// `https://auth.example.com/token`. Without it a token is pasted there. The auth service has to allow this service's origin
+    /// (`CORS_ALLOWED_ORIGINS`).
+    #[arg(long, env = "AUTH_TOKEN_URL", value_parser = token_url)]
+    pub auth_token_url: Option<Url>,
     /// How the service is served and stopped.
     #[command(flatten)]
     pub server: ServerSettings,
@@ -197,6 +202,12 @@ fn http_address(url: &str) -> Result<Url, String> {
 
 fn s3_endpoint(url: &str) -> Result<Url, String> {
     let example = "for example AWS_ENDPOINT_URL_S3=http://127.0.0.1:9000";
+    http_address(url).map_err(|error| format!("{error}; {example}"))
+}
+
+/// Takes the address where tokens are given.
+pub fn token_url(url: &str) -> Result<Url, String> {
+    let example = "for example AUTH_TOKEN_URL=https://auth.example.com/token";
     http_address(url).map_err(|error| format!("{error}; {example}"))
 }
 

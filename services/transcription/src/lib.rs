@@ -14,7 +14,9 @@ use tracing::warn;
 use transcription_common::jwt::Verifier;
 use transcription_common::management::{Part, Parts};
 use transcription_common::metrics::{BuildInfo, Metrics};
+use transcription_common::pages::Welcome;
 use transcription_common::server::{self, App, Listeners, ServerSettings};
+use url::Url;
 
 use crate::admission::Admission;
 use crate::config::Config;
@@ -62,6 +64,7 @@ pub struct AppState {
     storage: Storage,
     pending: Pending,
     workshop: Workshop,
+    welcome: Welcome,
 }
 
 /// The limits that a transcription asks for.
@@ -76,6 +79,7 @@ pub struct Service {
     state: AppState,
     metrics: Metrics,
     settings: ServerSettings,
+    auth_token_url: Option<Url>,
 }
 
 impl Service {
@@ -86,6 +90,7 @@ impl Service {
             jwt,
             s3,
             engine: settings,
+            auth_token_url,
             server: settings_of_server,
             telemetry: _,
             tls,
@@ -130,9 +135,14 @@ impl Service {
                 storage,
                 pending,
                 workshop,
+                welcome: routes::welcome(
+                    auth_token_url.as_ref(),
+                    settings_of_server.management_addr.is_some(),
+                )?,
             },
             metrics,
             settings: settings_of_server,
+            auth_token_url,
         })
     }
 
@@ -146,6 +156,7 @@ impl Service {
             state,
             metrics,
             settings,
+            auth_token_url,
         } = self;
         let jobs = state.workshop.jobs.clone();
         let leftovers = state.workshop.engine.leftovers();
@@ -159,7 +170,8 @@ impl Service {
             routes: routes::table().with_state(state),
             metrics,
             parts,
-            documentation: routes::document()?,
+            documentation: routes::document(auth_token_url.as_ref())?,
+            token_url: auth_token_url,
         };
         let stopped = server::serve_app(listeners, app, &settings, stop).await?;
         let grace = settings.grace();

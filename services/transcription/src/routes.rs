@@ -6,7 +6,9 @@ use axum::Router;
 use axum::extract::multipart::MultipartRejection;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Multipart, Path, State};
+use axum::http::HeaderMap;
 use axum::middleware;
+use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::Value;
@@ -16,7 +18,9 @@ use transcription_common::documentation::{self, TokenSource};
 use transcription_common::json::Json;
 use transcription_common::jwt::{AuthUser, UserId};
 use transcription_common::management;
+use transcription_common::pages::{About, Greeting, Link, Welcome};
 use transcription_common::problem::Problem;
+use url::Url;
 use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
@@ -30,6 +34,8 @@ use crate::metrics::TranscriptionMetrics;
 use crate::pending::Pending;
 use crate::storage::{ObjectKey, Storage};
 use crate::{AppState, Limits};
+
+const TITLE: &str = "Audio Transcription API";
 
 /// The route table.
 pub fn table() -> Router<AppState> {
@@ -48,7 +54,7 @@ pub fn table() -> Router<AppState> {
 #[derive(OpenApi)]
 #[openapi(
     info(
-        title = "Audio Transcription API",
+        title = TITLE,
         description = "Takes a recording, stores it in the user's own folder of the bucket, transcribes it, stores the text beside it.",
     ),
     paths(greeting, transcribe, transcription),
@@ -60,25 +66,39 @@ pub fn table() -> Router<AppState> {
 )]
 struct Documentation;
 
-/// The service's description.
-pub fn document() -> anyhow::Result<Value> {
+/// The service's description. Tokens come from `token_url`, if it is known.
+pub fn document(token_url: Option<&Url>) -> anyhow::Result<Value> {
     let mut document = Documentation::openapi();
     management::describe(&mut document);
-    documentation::complete(&document, &TokenSource::Elsewhere)
+    let tokens = token_url.map_or(TokenSource::Elsewhere, |url| {
+        TokenSource::PasswordGrant(url.to_string())
+    });
+    documentation::complete(&document, &tokens)
 }
 
-/// A sentence for people who open the address.
-#[derive(Serialize, ToSchema)]
-struct Greeting {
-    #[schema(example = "Audio Transcription API is running.")]
-    message: &'static str,
+/// Says that the service runs: a sentence for programs, a page for browsers.
+#[utoipa::path(get, path = "/", tag = "operation", responses((status = 200, description = "It runs.", content(
+    (Greeting = "application/json", example = json!({"message": "Audio Transcription API is running."})),
+    (String = "text/html"),
+))))]
+async fn greeting(State(welcome): State<Welcome>, headers: HeaderMap) -> Response {
+    welcome.answer(&headers)
 }
 
-/// Says that the service runs.
-#[utoipa::path(get, path = "/", tag = "operation", responses((status = 200, description = "It runs.", body = Greeting)))]
-async fn greeting() -> Json<Greeting> {
-    Json(Greeting {
+/// What the service says of itself at `/`.
+pub fn welcome(token_url: Option<&Url>, is_managed_apart: bool) -> anyhow::Result<Welcome> {
+    let accounts = token_url.map(|url| Link {
+        address: format!("{}/", url.origin().ascii_serialization()),
+        name: "Accounts",
+        about: "where users register, and get the token that is needed here",
+    });
+    Welcome::new(About {
+        title: TITLE,
         message: "Audio Transcription API is running.",
+        about: "Send a recording, get its text. Both stay in your own folder of the operator's bucket.",
+        version: env!("CARGO_PKG_VERSION"),
+        further: accounts.into_iter().collect(),
+        is_managed_apart,
     })
 }
 

@@ -22,6 +22,36 @@ pub fn env_example<T: CommandFactory>(title: &str) -> String {
     text
 }
 
+/// A setting, as a page tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The environment variable.
+    pub name: String,
+    /// Its default; none if it has none or an empty one.
+    pub default: Option<String>,
+    /// Whether the program does not start without it.
+    pub is_required: bool,
+    /// What it is for.
+    pub about: String,
+}
+
+/// Every setting of the subcommand `serve`.
+pub fn settings<T: CommandFactory>() -> Vec<Setting> {
+    let command = T::command();
+    let serve = command.find_subcommand("serve");
+    let args = serve.into_iter().flat_map(Command::get_arguments);
+    args.filter_map(|arg| {
+        let name = variable_name(arg)?;
+        Some(Setting {
+            about: description(arg, &name),
+            default: default_of(arg),
+            is_required: arg.is_required_set(),
+            name,
+        })
+    })
+    .collect()
+}
+
 /// Every setting of the subcommand `serve`, for the help of the program.
 pub fn list_of_settings(command: &Command) -> String {
     let serve = command.find_subcommand("serve");

@@ -1,0 +1,112 @@
+//! What people see who come with a browser: Swagger UI at `/docs`, and a page at `/` that says what this is (contract §3).
+//!
+//! Everything is in the program and comes from its own address. The pages may load and ask nothing else: each says so in a
+//! content security policy of its own.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION,
+    REFERRER_POLICY, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use serde_json::Value;
+use tracing::error;
+use url::Url;
+use utoipa_swagger_ui::{Config, SwaggerFile, serve};
+
+pub use self::welcome::{About, Greeting, Link, Welcome};
+use crate::documentation;
+use crate::problem::Problem;
+use crate::request;
+
+mod welcome;
+
+/// Where Swagger UI is.
+pub const PATH: &str = "/docs";
+
+/// What every page may do: load its own files, ask its own service, be framed by nobody.
+const POLICY: &str =
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// What Swagger UI does besides: it draws with pictures that stand in its style sheet.
+const POLICY_OF_SWAGGER: &str = "script-src 'self'; style-src 'self'; img-src 'self' data:";
+
+/// The library's own page has a title that says nothing when the pages of two services are open.
+const SWAGGER_PAGE: &str = include_str!("pages/swagger.html");
+
+/// The routes of Swagger UI, which shows the service's own description. Its *Authorize* may ask for a token at `token_url`, if
+/// that is another service's.
+pub fn table(documentation: &Value, token_url: Option<&Url>) -> anyhow::Result<Router> {
+    let title = documentation["info"]["title"].as_str();
+    let title = title.context("the description has no title")?;
+    let config = Config::from(documentation::PATH)
+        .use_base_layout()
+        .deep_linking(true)
+        .display_request_duration(true)
+        .default_models_expand_depth(-1)
+        // Its default sends the description's address to a service on the internet.
+        .validator_url("none");
+    let config = Arc::new(config);
+    let other = token_url.map_or_else(String::new, |url| {
+        format!(" {}", url.origin().ascii_serialization())
+    });
+    let policy = format!("{POLICY}; {POLICY_OF_SWAGGER}; connect-src 'self'{other}");
+    let headers = page_headers(&policy)?;
+    let page = (
+        headers.clone(),
+        Html(SWAGGER_PAGE.replace("{title}", title)),
+    );
+    let page = async move || page.clone();
+    let file = async move |Path(path): Path<String>| match serve(&path, Arc::clone(&config)) {
+        Ok(Some(file)) => (headers.clone(), answer_file(file)).into_response(),
+        Ok(None) => request::nothing_here().into_response(),
+        Err(cause) => {
+            error!(%cause, "Swagger UI cannot be written");
+            Problem::internal().into_response()
+        }
+    };
+    // Its files are named relative to the page, so the page's address ends in a slash.
+    let redirect = async || {
+        let location = HeaderValue::from_static("/docs/");
+        (StatusCode::PERMANENT_REDIRECT, [(LOCATION, location)])
+    };
+    let router = Router::new()
+        .route(PATH, get(redirect))
+        .route("/docs/", get(page))
+        .route("/docs/{*path}", get(file));
+    Ok(router)
+}
+
+/// A file of Swagger UI's. Browsers ask each time: the next release may have others under the same names.
+fn answer_file(file: SwaggerFile<'static>) -> Response {
+    let mut response = Bytes::from_owner(file.bytes).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(content_type) = HeaderValue::from_str(&file.content_type) {
+        headers.insert(CONTENT_TYPE, content_type);
+    }
+    if file.gzpipped {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+/// The headers of a page with this policy.
+fn page_headers(policy: &str) -> anyhow::Result<HeaderMap> {
+    let policy = HeaderValue::from_str(policy).context("writing the content security policy")?;
+    let opener = HeaderName::from_static("cross-origin-opener-policy");
+    let named = [
+        (CONTENT_SECURITY_POLICY, policy),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        // For browsers that do not know `frame-ancestors`.
+        (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+        (opener, HeaderValue::from_static("same-origin")),
+    ];
+    Ok(named.into_iter().collect())
+}

@@ -20,6 +20,7 @@ mod journey;
 mod login;
 mod observing;
 mod pictures;
+mod readme;
 mod refusals;
 mod serving;
 mod small;

@@ -70,6 +70,15 @@ impl Process {
         assert!(kill.unwrap().success(), "{pid} was gone already");
     }
 
+    /// Sends a signal to the program's process group, as a terminal does.
+    pub fn signal_group(&self, name: &str) {
+        let group = format!("-{}", self.child.id());
+        let kill = Command::new("kill")
+            .args([&format!("-{name}"), "--", &group])
+            .status();
+        assert!(kill.unwrap().success(), "{group} was gone already");
+    }
+
     /// Waits until the program has ended.
     pub async fn ended(&mut self) -> ExitStatus {
         let start = Instant::now();
@@ -89,6 +98,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // If it leads a group, like `make`: what it started too. There is no such group otherwise.
+        let group = format!("-{}", self.child.id());
+        let kill = Command::new("kill").args(["-KILL", "--", &group]).output();
+        drop(kill);
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use transcription_common::documentation;
 use transcription_common::settings::env_example;
 
+use crate::errors;
+
 /// Every generated file, and what stands in it.
 pub fn files() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(1);
@@ -28,5 +30,6 @@ pub fn files() -> Vec<(PathBuf, String)> {
             root.join("services/transcription/openapi.json"),
             documentation::text(&transcription_service::routes::document().unwrap()),
         ),
+        (root.join("docs/errors.md"), errors::page()),
     ]
 }

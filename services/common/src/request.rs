@@ -21,6 +21,7 @@ use tracing::{Instrument, Span, debug, error, error_span, info};
 use url::{Origin, Url};
 use uuid::Uuid;
 
+use crate::code;
 use crate::management;
 use crate::metrics::Metrics;
 use crate::problem::{self, Problem};
@@ -36,20 +37,8 @@ const PREFLIGHT_AGE: Duration = Duration::from_mins(10);
 /// from a browser, and every answer carries its request id, is counted and is logged once.
 pub fn instrument(router: Router, metrics: &Metrics, origins: &AllowedOrigins) -> Router {
     let router = router
-        .fallback(|| async {
-            Problem::new(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "There is nothing at this address.",
-            )
-        })
-        .method_not_allowed_fallback(|| async {
-            Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "This address does not take this method; the header Allow lists those it takes.",
-            )
-        })
+        .fallback(|| async { Problem::from(code::NOT_FOUND) })
+        .method_not_allowed_fallback(|| async { Problem::from(code::METHOD_NOT_ALLOWED) })
         .layer(CatchPanicLayer::custom(panicked));
     let router = match origins.layer() {
         Some(layer) => router

@@ -101,12 +101,12 @@ It is a problem as RFC 9457 describes them.
 
 - **A program** looks at `code`, and at the HTTP status if it does not know the code: there may be new ones. A code never changes its meaning or status.
 - **A person** reads `detail`. Its words may change; no program should look for them.
-- `Retry-After` is there where waiting helps, and tells the seconds. Where it is not, the same request will fail again, or nobody knows when it will not.
+- `Retry-After` is there where waiting helps, and tells the seconds. Where it is left out, nobody knows that waiting helps.
 - `request_id` is also the header `x-request-id`, and in every line that the service logged for this request. Send a header `x-request-id` of your own (1 to 128 of `A-Z a-z 0-9 . _ -`) and it is taken.
 - `errors`, with `invalid_field`: one entry `{\"field\": …, \"message\": …}` for each field that is wrong.
 - `id` and `audio_key`, from `/transcribe`: the recording was accepted before the error. It is kept, and `GET /transcriptions/{id}` tells what became of it.
 - `parts`, with `not_ready`: each part that the service needs, and `ok` or what is wrong with it.
-- Every `401` but that of `/token` has `WWW-Authenticate: Bearer`.
+- Every `401` has the header `WWW-Authenticate: Bearer`.
 ";
 
 const KEPT: &str = "\

@@ -32,8 +32,8 @@ codes! {
     }
     TOO_MANY_FAILURES: 429 "too_many_failures" {
         meaning: "Too many failed attempts.",
-        caller: "Try again after the seconds in the header Retry-After; until then even the right password is not looked at.",
-        operator: "Counted for each account and client address, forgotten after 15 quiet minutes. If it happens to many at once behind a proxy, set `TRUSTED_PROXIES`: without it all of them have the proxy's address.",
+        caller: "Try again after the seconds in the header Retry-After; until then no password is checked and no account is made.",
+        operator: "Counted for each account and client address, and at `/register` for each address that tries taken names; forgotten after 15 quiet minutes. If it happens to many at once behind a proxy, set `TRUSTED_PROXIES`: without it all of them have the proxy's address.",
     }
     DATABASE_UNAVAILABLE: 503 "database_unavailable" {
         meaning: "The database of the users does not answer.",
@@ -73,7 +73,7 @@ pub mod oauth {
         }
         THROTTLED: 429 "temporarily_unavailable" {
             meaning: "Too many failed attempts.",
-            caller: "Try again after the seconds in the header Retry-After; until then even the right password is not looked at.",
+            caller: "Try again after the seconds in the header Retry-After; until then no password is checked and no account is made.",
             operator: "As `too_many_failures`.",
         }
         SERVER_ERROR: 500 "server_error" {

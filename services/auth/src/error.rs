@@ -7,7 +7,7 @@ use tracing::error;
 use transcription_common::code::{BUSY, TOKEN_INVALID};
 use transcription_common::documentation::Example;
 use transcription_common::management::{self, Part};
-use transcription_common::problem::{FieldError, Problem};
+use transcription_common::problem::{FieldError, Problem, wait_in_words};
 
 use crate::code;
 use crate::metrics::{LoginResult, RegistrationResult};
@@ -150,11 +150,11 @@ impl From<Error> for Problem {
             Error::UsernameTaken => code::USERNAME_TAKEN.into(),
             Error::EmailTaken => code::EMAIL_TAKEN.into(),
             Error::BadCredentials | Error::UserDisabled => code::BAD_CREDENTIALS.into(),
-            Error::Throttled { wait } => Self::new(
+            Error::Throttled { .. } => Self::new(
                 code::TOO_MANY_FAILURES,
                 format!(
-                    "Too many failed attempts: try again in {}. Until then even the right password is not looked at.",
-                    in_words(wait)
+                    "Too many failed attempts: try again in {}. Until then no password is checked and no account is made.",
+                    wait_in_words(retry_after.unwrap_or(RETRY_SECONDS))
                 ),
             ),
             Error::UserGone => TOKEN_INVALID.into(),
@@ -172,16 +172,6 @@ impl From<Error> for Problem {
             Some(seconds) => problem.with_retry_after(seconds),
             None => problem,
         }
-    }
-}
-
-/// A time for a person, rounded up.
-fn in_words(wait: Duration) -> String {
-    let seconds = wait.as_millis().div_ceil(1000);
-    match seconds {
-        0 | 1 => "1 second".to_owned(),
-        2..=120 => format!("{seconds} seconds"),
-        _ => format!("{} minutes", seconds.div_ceil(60)),
     }
 }
 

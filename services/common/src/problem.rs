@@ -170,6 +170,18 @@ impl IntoResponse for Problem {
     }
 }
 
+/// A wait as people say it, rounded up.
+pub fn wait_in_words(seconds: u32) -> String {
+    const MINUTE: u32 = 60;
+    const HOUR: u32 = 60 * MINUTE;
+    match seconds {
+        0 | 1 => "1 second".to_owned(),
+        _ if seconds <= 2 * MINUTE => format!("{seconds} seconds"),
+        _ if seconds <= 2 * HOUR => format!("{} minutes", seconds.div_ceil(MINUTE)),
+        _ => format!("{} hours", seconds.div_ceil(HOUR)),
+    }
+}
+
 /// Writes the request id into a problem that a handler answered; handlers do not know the id.
 pub(crate) fn add_request_id(response: &mut Response, request_id: &str) {
     let Some(mut problem) = response.extensions_mut().remove::<Problem>() else {
@@ -179,4 +191,29 @@ pub(crate) fn add_request_id(response: &mut Response, request_id: &str) {
     // The length of the body without the id may have been noted already.
     response.headers_mut().remove(CONTENT_LENGTH);
     *response.body_mut() = problem.body();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_said_in_the_unit_that_people_use() {
+        let said = [0, 1, 35, 120, 121, 900, 7200, 7201, 86_400].map(wait_in_words);
+
+        assert_eq!(
+            said,
+            [
+                "1 second",
+                "1 second",
+                "35 seconds",
+                "120 seconds",
+                "3 minutes",
+                "15 minutes",
+                "120 minutes",
+                "3 hours",
+                "24 hours"
+            ]
+        );
+    }
 }

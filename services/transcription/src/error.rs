@@ -6,7 +6,7 @@ use transcription_common::code::{BUSY, Code, INTERNAL, INVALID_FIELD};
 use transcription_common::documentation::Example;
 use transcription_common::jwt::UserId;
 use transcription_common::management::{self, Part};
-use transcription_common::problem::{FieldError, Problem};
+use transcription_common::problem::{FieldError, Problem, wait_in_words};
 use uuid::Uuid;
 
 use crate::audio::{AudioFormat, TAKEN};
@@ -166,7 +166,10 @@ impl Error {
             Self::Undecodable(why) => why.clone(),
             Self::AudioTooLong { limit_seconds: Some(seconds) } => format!("The recording is longer than the {} minutes that the engine takes: send it in parts.", seconds / 60),
             Self::ContentBlocked { reason } => format!("The engine refuses the content of the recording ({reason}): sending it again does not help."),
+            Self::EngineQuota { retry_after_seconds: Some(seconds) } => format!("The engine's quota is used up for now: send the recording again in {}.", wait_in_words(*seconds)),
             Self::EngineQuota { retry_after_seconds: None } => "The engine's quota is used up for now: send the recording again later.".to_owned(),
+            Self::Stopping => "The service is stopping: send the recording again in a moment.".to_owned(),
+            Self::Storage(_) | Self::PendingFull => "The storage does not answer as it should: try again in a moment.".to_owned(),
             Self::Busy => "As many transcriptions are in flight as this service takes: try again in a moment.".to_owned(),
             Self::EngineTimeout { limit_seconds } => format!("Transcribing the recording took longer than {limit_seconds} seconds, waiting for its turn included: send it again later, or in shorter parts."),
             Self::EngineSlow => "The engine said again and again that it ran out of time: send the recording again later, or in shorter parts.".to_owned(),
@@ -175,14 +178,10 @@ impl Error {
             | Self::EmptyFile
             | Self::SlowUpload
             | Self::AudioTooLong { limit_seconds: None }
-            | Self::EngineQuota { retry_after_seconds: Some(_) }
             | Self::EngineMisconfigured(_)
             | Self::TranscriptionNotFound
             | Self::UserBusy
             | Self::Engine(_)
-            | Self::Stopping
-            | Self::Storage(_)
-            | Self::PendingFull
             | Self::Internal(_) => self.kind().sentence(),
         }
     }

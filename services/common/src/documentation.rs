@@ -248,3 +248,39 @@ pub fn table(document: &Value) -> Router {
     let answer = async move || ([(CONTENT_TYPE, "application/json")], text.clone());
     Router::new().route(PATH, get(answer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_names_codes_that_there_are_and_each_with_its_status() {
+        let errors = Example::problems(code::BOTH, []);
+        let name = |list: &str, status: &str| {
+            let named = errors_of(&json!({"description": list}), status, &errors);
+            named
+                .map(|named| named.len())
+                .map_err(|error| error.to_string())
+        };
+
+        assert_eq!(name("`token_missing`, `token_invalid`", "401"), Ok(2));
+        for (list, status) in [
+            ("`token_misplaced`", "401"),
+            ("`busy`", "401"),
+            ("`busy`: Try again.", "503"),
+            ("", "503"),
+        ] {
+            assert!(name(list, status).is_err(), "{list} {status}");
+        }
+    }
+
+    #[test]
+    fn a_code_that_no_route_names_fails_the_description() {
+        let document = OpenApi::default();
+        let errors = Example::problems(&[code::BUSY], []);
+
+        let error = complete(&document, &TokenSource::Elsewhere, &errors).unwrap_err();
+
+        assert_eq!(error.to_string(), "no route names the code busy (503)");
+    }
+}

@@ -8,6 +8,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
 use crate::auth::{account, credentials};
+use crate::errors;
 
 /// The password of every user in tests.
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -76,9 +77,10 @@ impl User {
 }
 
 impl Answer {
-    /// Reads an answer.
+    /// Reads an answer. Fails the test if it is an error that no page explains.
     pub async fn of(response: Response) -> Self {
         let status = response.status();
+        let path = response.url().path().to_owned();
         let headers = response.headers().clone();
         let content_type = headers
             .get("content-type")
@@ -86,6 +88,11 @@ impl Answer {
             .to_owned();
         let text = response.text().await.unwrap();
         let json = serde_json::from_str(&text).unwrap_or_default();
+        if content_type == "application/problem+json" {
+            errors::assert_problem_is_listed(&json);
+        } else if path == "/token" && !status.is_success() {
+            errors::assert_of_token_is_listed(status.as_u16(), &json);
+        }
         Self {
             status,
             content_type,

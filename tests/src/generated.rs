@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use transcription_common::documentation;
 use transcription_common::settings::{Setting, env_example, settings};
 
+use crate::errors;
+
 /// Every generated file, and what stands in it.
 pub fn files() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(1);
@@ -29,6 +31,7 @@ pub fn files() -> Vec<(PathBuf, String)> {
             root.join("services/transcription/openapi.json"),
             documentation::text(&transcription_service::routes::document(None).unwrap()),
         ),
+        (root.join("docs/errors.md"), errors::page()),
         readme(root.join("README.md")),
     ]
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tracing::error;
-use transcription_common::problem::{FieldError, Problem};
+use transcription_common::code::{BUSY, TOKEN_INVALID};
+use transcription_common::documentation::Example;
+use transcription_common::management::{self, Part};
+use transcription_common::problem::{FieldError, Problem, wait_in_words};
 
+use crate::code;
 use crate::metrics::{LoginResult, RegistrationResult};
 
 /// Seconds after which a place in the queue, or the database, may be free again.
@@ -142,50 +145,26 @@ impl From<Error> for Problem {
         let problem = match error {
             Error::Body(problem) => *problem,
             Error::InvalidFields(errors) => Self::invalid_fields(errors),
-            Error::PasswordsDiffer => Self::new(
-                StatusCode::BAD_REQUEST,
-                "passwords_differ",
-                "password and confirm_password differ: send the same in both.",
-            ),
-            Error::RegistrationClosed => Self::new(
-                StatusCode::FORBIDDEN,
-                "registration_closed",
-                "Nobody can register here: ask the operator for an account.",
-            ),
-            Error::UsernameTaken => Self::new(
-                StatusCode::CONFLICT,
-                "username_taken",
-                "This user name is taken: choose another.",
-            ),
-            Error::EmailTaken => Self::new(
-                StatusCode::CONFLICT,
-                "email_taken",
-                "This e-mail address has an account: log in, or use another.",
-            ),
-            Error::BadCredentials | Error::UserDisabled => {
-                Self::unauthorized("bad_credentials", "User name or password is wrong.")
-            }
+            Error::PasswordsDiffer => code::PASSWORDS_DIFFER.into(),
+            Error::RegistrationClosed => code::REGISTRATION_CLOSED.into(),
+            Error::UsernameTaken => code::USERNAME_TAKEN.into(),
+            Error::EmailTaken => code::EMAIL_TAKEN.into(),
+            Error::BadCredentials | Error::UserDisabled => code::BAD_CREDENTIALS.into(),
             Error::Throttled { .. } => Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too_many_failures",
+                code::TOO_MANY_FAILURES,
                 format!(
-                    "Too many failed attempts: try again in {} s.",
-                    retry_after.unwrap_or(RETRY_SECONDS)
+                    "Too many failed attempts: try again in {}. Until then no password is checked and no account is made.",
+                    wait_in_words(retry_after.unwrap_or(RETRY_SECONDS))
                 ),
             ),
-            Error::UserGone => Self::unauthorized(
-                "token_invalid",
-                "The token is not one of ours: log in again.",
-            ),
+            Error::UserGone => TOKEN_INVALID.into(),
             Error::HashingBusy => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "busy",
+                BUSY,
                 "Too many log-ins and registrations at once: try again in a moment.",
             ),
             Error::Database(_) => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "database_unavailable",
-                "The database does not answer: try again in a moment.",
+                code::DATABASE_UNAVAILABLE,
+                "The database of the users does not answer: try again in a moment.",
             ),
             Error::Internal(_) => Self::internal(),
         };
@@ -194,6 +173,25 @@ impl From<Error> for Problem {
             None => problem,
         }
     }
+}
+
+/// Every problem that the service answers, as it looks.
+pub fn examples() -> Vec<Example> {
+    let short = FieldError::new("password", "must have at least 8 characters.");
+    let database = Part {
+        name: "database",
+        state: Err("it does not answer.".to_owned()),
+    };
+    let wait = Duration::from_mins(15);
+    let own = [
+        Error::InvalidFields(vec![short]),
+        Error::Throttled { wait },
+        Error::HashingBusy,
+        Error::Database(anyhow::anyhow!("an example")),
+    ];
+    let own = own.map(Problem::from).into_iter();
+    let own = own.chain([management::not_ready(vec![database])]);
+    Example::problems(&code::problems(), own)
 }
 
 impl IntoResponse for Error {

@@ -3,7 +3,7 @@
 //! Read [`routes`] for what it answers and [`accounts`] for how an account is made and a log-in is decided: [`account`] says
 //! what a user name, an e-mail and a password must be, [`passwords`] hashes, [`guesses`] slows down whoever guesses.
 //! [`users`] is all SQL about users, [`database`] the file they are in, [`backup`] copies of it. [`commands`] are what an
-//! operator does by hand. [`config`] lists the settings.
+//! operator does by hand. [`error`] is what can go wrong, [`code`] how that is called. [`config`] lists the settings.
 
 use std::sync::Arc;
 
@@ -29,6 +29,7 @@ pub mod account;
 pub mod accounts;
 pub mod backup;
 pub mod client_address;
+pub mod code;
 pub mod commands;
 pub mod config;
 pub mod database;

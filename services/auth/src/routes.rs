@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::Value;
 use transcription_common::documentation::{self, TokenSource};
-use transcription_common::json::Json;
+use transcription_common::json::{Json, MAX_BODY_BYTES};
 use transcription_common::jwt::AuthUser;
 use transcription_common::management;
 use transcription_common::pages::{About, Greeting, Welcome};
@@ -16,7 +16,7 @@ use transcription_common::problem::Problem;
 use utoipa::{OpenApi, ToSchema};
 
 use crate::AppState;
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::users::{User, Users};
 
 mod fields;
@@ -25,9 +25,6 @@ mod register;
 mod token;
 
 const TITLE: &str = "Authentication Service";
-
-/// Bytes of a request body: names and passwords are short.
-const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// The route table.
 pub fn table() -> Router<AppState> {
@@ -60,7 +57,10 @@ struct Documentation;
 pub fn document() -> anyhow::Result<Value> {
     let mut document = Documentation::openapi();
     management::describe(&mut document);
-    documentation::complete(&document, &TokenSource::PasswordGrant("token".to_owned()))
+    let tokens = TokenSource::PasswordGrant("token".to_owned());
+    let mut errors = error::examples();
+    errors.extend(token::examples());
+    documentation::complete(&document, &tokens, &errors)
 }
 
 /// Says that the service runs: a sentence for programs, a page for browsers.
@@ -90,10 +90,10 @@ struct UserView {
     /// Never given twice.
     #[schema(example = 1, minimum = 1)]
     id: i64,
-    #[schema(example = "ada")]
+    #[schema(value_type = String, required = false, example = "ada")]
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<String>,
-    #[schema(example = "ada@example.com")]
+    #[schema(value_type = String, required = false, example = "ada@example.com")]
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
 }
@@ -117,8 +117,8 @@ impl From<User> for UserView {
 /// Tells who the token's user is.
 #[utoipa::path(get, path = "/me", tag = "users", security(("token" = [])), responses(
     (status = 200, description = "The user.", body = UserView),
-    (status = 401, description = "`token_missing`, `token_invalid`, `token_expired`: Log in again.", body = Problem),
-    (status = 503, description = "`database_unavailable`: The database does not answer: try again in a moment.", body = Problem),
+    (status = 401, description = "`token_missing`, `token_invalid`, `token_expired`", body = Problem),
+    (status = 503, description = "`database_unavailable`", body = Problem),
 ))]
 #[tracing::instrument(name = "users.me", skip_all, fields(user.id = %user.id))]
 async fn me(user: AuthUser, State(users): State<Users>) -> Result<Json<UserView>, Error> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,9 +14,12 @@ use serde_json::error::Category;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
+use crate::code;
 use crate::problem::Problem;
 
-/// A small body is there by then.
+/// Bytes of a body that a service of small requests takes; [`code::BODY_TOO_LARGE`] says so.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+/// A small body is there by then; [`code::SLOW_BODY`] says so.
 const BODY_LIMIT: Duration = Duration::from_secs(30);
 
 /// A JSON body, in a request or in an answer. In a request it is an object.
@@ -28,11 +31,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "The body must be JSON: send the header Content-Type: application/json.",
-            ));
+            return Err(code::UNSUPPORTED_MEDIA_TYPE.into());
         }
         let body = read(request, state).await?;
         // First as an object: a struct would be read from an array too.
@@ -63,27 +62,36 @@ fn is_json(headers: &HeaderMap) -> bool {
         || subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
 }
 
+/// Why a small body was not read.
+#[derive(Clone, Copy, Debug)]
+pub enum Unread {
+    /// It broke off.
+    Incomplete,
+    /// It has more bytes than the route takes.
+    TooLarge,
+    /// It took too long.
+    Slow,
+}
+
+impl From<Unread> for Problem {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Incomplete => code::INCOMPLETE_BODY.into(),
+            Unread::TooLarge => code::BODY_TOO_LARGE.into(),
+            Unread::Slow => code::SLOW_BODY.into(),
+        }
+    }
+}
+
 /// Reads a small body whole, within the route's limit and 30 s.
-pub async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+pub async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Unread> {
     match timeout(BODY_LIMIT, Bytes::from_request(request, state)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)))) => {
-            Err(Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                "The body is larger than this address takes.",
-            ))
+            Err(Unread::TooLarge)
         }
-        Ok(Err(_)) => Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "incomplete_body",
-            "The body could not be read to its end.",
-        )),
-        Err(_) => Err(Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "slow_body",
-            format!("The body was not there within {} s.", BODY_LIMIT.as_secs()),
-        )),
+        Ok(Err(_)) => Err(Unread::Incomplete),
+        Err(_) => Err(Unread::Slow),
     }
 }
 
@@ -92,12 +100,11 @@ pub async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, 
 /// FastAPI answers 422 to JSON that does not parse, and its clients look for that.
 fn refuse(error: &serde_json::Error) -> Problem {
     let place = format!("line {}, column {}", error.line(), error.column());
-    let detail = match error.classify() {
-        Category::Eof => format!("The body is JSON that is cut off ({place})."),
-        Category::Data => {
-            "The body is not what this address takes: send one JSON object.".to_owned()
-        }
+    let what = match error.classify() {
+        Category::Eof => format!("The JSON of the body ends too early ({place})."),
+        Category::Data => "The body is JSON, but not an object.".to_owned(),
         Category::Syntax | Category::Io => format!("The body is not JSON ({place})."),
     };
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", detail)
+    let code = code::INVALID_BODY;
+    Problem::new(code, format!("{what} {}", code.remedy()))
 }

@@ -28,6 +28,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::clock;
+use crate::code;
 use crate::files::folder_of;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
@@ -396,20 +397,12 @@ impl fmt::Display for Rejection {
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         match rejection {
-            Rejection::Missing => Self::unauthorized(
-                "token_missing",
-                "This address needs a token: send the header Authorization: Bearer TOKEN with the access_token that /login gives.",
-            ),
-            Rejection::Expired => {
-                Self::unauthorized("token_expired", "The token's time is over: log in again.")
-            }
+            Rejection::Missing => code::TOKEN_MISSING.into(),
+            Rejection::Expired => code::TOKEN_EXPIRED.into(),
             Rejection::Malformed
             | Rejection::Algorithm
             | Rejection::Signature
-            | Rejection::Subject => Self::unauthorized(
-                "token_invalid",
-                "The token is not one of ours: log in again.",
-            ),
+            | Rejection::Subject => code::TOKEN_INVALID.into(),
         }
     }
 }

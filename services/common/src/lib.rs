@@ -1,7 +1,7 @@
 //! What the services share, and nothing that names a user or a recording:
 //!
 //! - [`settings`]: the environment and `.env` read into one typed struct, with one-line errors.
-//! - [`problem`]: RFC 9457 answers, and [`json`], the extractor that gives them for a rejected body.
+//! - [`code`]: the kinds of errors. [`problem`]: RFC 9457 answers, and [`json`], the extractor that gives them for a rejected body.
 //! - [`jwt`]: the token, its signing and its verification, and the extractor for handlers.
 //! - [`request`]: what every answer gets: a request id, a span, a log line, a metric, a problem body.
 //! - [`server`]: listens, limits and ends connections. [`management`]: health, readiness, metrics on request.
@@ -10,6 +10,7 @@
 //! - [`tls`]: whom the services' clients trust. [`files`]: names of files.
 
 pub mod clock;
+pub mod code;
 pub mod documentation;
 pub mod files;
 pub mod json;

@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use axum::extract::{FromRef, State};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -18,6 +17,7 @@ use serde_json::{Map, Value};
 use tracing::{error, warn};
 use utoipa::{OpenApi, ToSchema};
 
+use crate::code;
 use crate::json::Json;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
@@ -102,41 +102,43 @@ async fn alive() -> Json<Health> {
 /// Tells whether the service can do its work now.
 #[utoipa::path(get, path = "/readyz", tag = "operation", responses(
     (status = 200, description = "It can.", body = Health),
-    (status = 503, description = "`not_ready`: Which part fails, and how; `parts` names each.", body = Problem),
+    (status = 503, description = "`not_ready`", body = Problem),
 ))]
 async fn ready(
     State(parts): State<Parts>,
     State(stopping): State<Stopping>,
 ) -> Result<Json<Health>, Problem> {
     if stopping.has_begun() {
-        return Err(not_ready("The service is stopping.", Map::new()));
+        let sentence = "The service is stopping.";
+        return Err(Problem::new(code::NOT_READY, sentence));
     }
     let parts = parts().await;
     if parts.iter().all(|part| part.state.is_ok()) {
         return Ok(Json(Health { status: "ready" }));
     }
+    for Part { name, state } in &parts {
+        if let Err(reason) = state {
+            warn!(part = name, reason, "not ready");
+        }
+    }
+    Err(not_ready(parts))
+}
+
+/// What is answered when one of these parts fails.
+pub fn not_ready(parts: Vec<Part>) -> Problem {
     let mut states = Map::new();
     let mut sentences = Vec::new();
     for Part { name, state } in parts {
-        let state = state.err();
-        if let Some(reason) = &state {
-            warn!(part = name, reason, "not ready");
-            sentences.push(format!("{name}: {reason}"));
-        }
-        states.insert(
-            name.to_owned(),
-            state.map_or_else(|| "ok".into(), Value::from),
-        );
+        let state = match state {
+            Ok(()) => "ok".to_owned(),
+            Err(reason) => {
+                sentences.push(format!("{name}: {reason}"));
+                reason
+            }
+        };
+        states.insert(name.to_owned(), state.into());
     }
-    Err(not_ready(&sentences.join(" "), states))
-}
-
-fn not_ready(sentence: &str, parts: Map<String, Value>) -> Problem {
-    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", sentence);
-    if parts.is_empty() {
-        return problem;
-    }
-    problem.with_member("parts", parts)
+    Problem::new(code::NOT_READY, sentences.join(" ")).with_member("parts", states)
 }
 
 /// Tells the metrics in Prometheus's text format.

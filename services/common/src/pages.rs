@@ -22,9 +22,8 @@ use url::Url;
 use utoipa_swagger_ui::{Config, SwaggerFile, serve};
 
 pub use self::welcome::{About, Greeting, Link, Welcome};
-use crate::documentation;
+use crate::{code, documentation};
 use crate::problem::Problem;
-use crate::request;
 
 mod welcome;
 
@@ -65,7 +64,7 @@ pub fn table(documentation: &Value, token_url: Option<&Url>) -> anyhow::Result<R
     let page = async move || page.clone();
     let file = async move |Path(path): Path<String>| match serve(&path, Arc::clone(&config)) {
         Ok(Some(file)) => (headers.clone(), answer_file(file)).into_response(),
-        Ok(None) => request::nothing_here().into_response(),
+        Ok(None) => Problem::from(code::NOT_FOUND).into_response(),
         Err(cause) => {
             error!(%cause, "Swagger UI cannot be written");
             Problem::internal().into_response()

@@ -8,21 +8,27 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::code::{self, Code};
+
 /// An error as the client sees it (RFC 9457).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Problem {
     /// Always `about:blank`: `code` is the stable name, `title` the status phrase.
+    #[schema(pattern = "^about:blank$", example = "about:blank")]
     #[serde(rename = "type")]
     kind: &'static str,
     /// The phrase of the HTTP status.
     title: &'static str,
     /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    /// A sentence that a person can act on.
+    /// Sentences that a person can act on: what happened, and what to do.
     detail: String,
-    /// A stable name in `snake_case`, for programs.
+    /// A stable name in `snake_case`, for programs. docs/errors.md lists all of them; take one that you do not know for its `status`.
+    #[schema(pattern = "^[a-z]+(_[a-z]+)*$")]
     code: &'static str,
     /// The id of the request, as in the header `x-request-id` and in the logs.
+    #[schema(value_type = String, required = false, pattern = "^[A-Za-z0-9._-]{1,128}$")]
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
     /// One entry for each invalid field.
@@ -53,19 +59,28 @@ impl FieldError {
 }
 
 impl Problem {
-    /// A problem with this status, stable code and sentence.
-    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self {
+    /// A problem of this kind. `detail` says more of it than the kind alone, which is the problem's sentence if it is made by
+    /// [`From`]: a limit, a place, a reason.
+    ///
+    /// A `401` has the challenge that RFC 9110 §15.5.2 asks for, in the form of RFC 6750 §3.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(code.status());
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let problem = Self {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: detail.into(),
-            code,
+            code: code.name(),
             request_id: None,
             errors: Vec::new(),
             members: Map::new(),
             headers: Vec::new(),
+        };
+        if status == StatusCode::UNAUTHORIZED {
+            return problem.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        problem
     }
 
     /// A `422` that names every field that is wrong.
@@ -77,23 +92,13 @@ impl Problem {
             .join(" ");
         Self {
             errors,
-            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", detail)
+            ..Self::new(code::INVALID_FIELD, detail)
         }
-    }
-
-    /// A `401` with the challenge that RFC 6750 §3 asks for.
-    pub fn unauthorized(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, code, detail)
-            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
     /// A `500`: the cause is in the log and nowhere else.
     pub fn internal() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "Something went wrong on our side; the request id tells the operator where to look.",
-        )
+        code::INTERNAL.into()
     }
 
     /// The HTTP status.
@@ -104,6 +109,18 @@ impl Problem {
     /// The sentence for a person.
     pub fn detail(&self) -> &str {
         &self.detail
+    }
+
+    /// The stable name of its kind.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// Begins the sentence for a person with another one.
+    #[must_use]
+    pub fn after(mut self, sentence: &str) -> Self {
+        self.detail = format!("{sentence} {}", self.detail);
+        self
     }
 
     /// Adds a member to the body.
@@ -130,6 +147,13 @@ impl Problem {
     }
 }
 
+impl From<Code> for Problem {
+    /// A problem of which there is no more to say than its kind says.
+    fn from(code: Code) -> Self {
+        Self::new(code, code.sentence())
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status(), self.body()).into_response();
@@ -146,6 +170,18 @@ impl IntoResponse for Problem {
     }
 }
 
+/// A wait as people say it, rounded up.
+pub fn wait_in_words(seconds: u32) -> String {
+    const MINUTE: u32 = 60;
+    const HOUR: u32 = 60 * MINUTE;
+    match seconds {
+        0 | 1 => "1 second".to_owned(),
+        _ if seconds <= 2 * MINUTE => format!("{seconds} seconds"),
+        _ if seconds <= 2 * HOUR => format!("{} minutes", seconds.div_ceil(MINUTE)),
+        _ => format!("{} hours", seconds.div_ceil(HOUR)),
+    }
+}
+
 /// Writes the request id into a problem that a handler answered; handlers do not know the id.
 pub(crate) fn add_request_id(response: &mut Response, request_id: &str) {
     let Some(mut problem) = response.extensions_mut().remove::<Problem>() else {
@@ -155,4 +191,29 @@ pub(crate) fn add_request_id(response: &mut Response, request_id: &str) {
     // The length of the body without the id may have been noted already.
     response.headers_mut().remove(CONTENT_LENGTH);
     *response.body_mut() = problem.body();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_said_in_the_unit_that_people_use() {
+        let said = [0, 1, 35, 120, 121, 900, 7200, 7201, 86_400].map(wait_in_words);
+
+        assert_eq!(
+            said,
+            [
+                "1 second",
+                "1 second",
+                "35 seconds",
+                "120 seconds",
+                "3 minutes",
+                "15 minutes",
+                "120 minutes",
+                "3 hours",
+                "24 hours"
+            ]
+        );
+    }
 }

@@ -23,6 +23,7 @@ use tracing::{Instrument, Span, debug, error, error_span, info};
 use url::{Origin, Url};
 use uuid::Uuid;
 
+use crate::code;
 use crate::management;
 use crate::metrics::Metrics;
 use crate::problem::{self, Problem};
@@ -40,14 +41,8 @@ const PREFLIGHT_AGE: Duration = Duration::from_mins(10);
 /// from a browser, and every answer carries its request id, is counted and is logged once.
 pub fn instrument(router: Router, metrics: &Metrics, origins: &AllowedOrigins) -> Router {
     let router = router
-        .fallback(async || nothing_here())
-        .method_not_allowed_fallback(|| async {
-            Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "This address does not take this method; the header Allow lists those it takes.",
-            )
-        })
+        .fallback(|| async { Problem::from(code::NOT_FOUND) })
+        .method_not_allowed_fallback(|| async { Problem::from(code::METHOD_NOT_ALLOWED) })
         .layer(CatchPanicLayer::custom(panicked));
     let router = match origins.layer() {
         Some(layer) => router
@@ -67,15 +62,6 @@ pub fn instrument(router: Router, metrics: &Metrics, origins: &AllowedOrigins) -
             HeaderValue::from_static("nosniff"),
         ))
         .layer(middleware::from_fn_with_state(metrics.clone(), accompany))
-}
-
-/// The answer at an address that there is not.
-pub fn nothing_here() -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "not_found",
-        "There is nothing at this address.",
-    )
 }
 
 /// The layer for browsers answers whatever has the method OPTIONS; what no browser asked before a request goes past it.

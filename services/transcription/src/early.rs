@@ -36,7 +36,7 @@ const MAX_UNREAD_BYTES: usize = 1024 * 1024;
 /// There is a megabyte that belongs to no field.
 #[derive(Debug, thiserror::Error)]
 #[error("a megabyte of it belongs to no field")]
-struct NoField;
+pub struct NoField;
 
 /// Reads what a handler left of the body, or closes the connection if that is too much.
 pub async fn drain(request: Request, next: Next) -> Response {

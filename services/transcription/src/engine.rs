@@ -62,6 +62,9 @@ pub struct Language {
 }
 
 impl Language {
+    /// What a language must be.
+    pub const RULE: &str = "must be a language tag (BCP-47), for example en or pt-BR.";
+
     /// Takes a tag such as `en` or `pt-BR`, or says why not.
     pub fn parse(tag: &str) -> Result<Self, String> {
         let mut subtags = tag.split('-');
@@ -71,7 +74,7 @@ impl Language {
             && primary.bytes().all(|b| b.is_ascii_alphabetic())
             && subtags.all(|subtag| (1..=8).contains(&subtag.len()) && is_alphanumeric(subtag));
         if !well_formed {
-            return Err("must be a language tag (BCP-47), for example en or pt-BR.".to_owned());
+            return Err(Self::RULE.to_owned());
         }
         let primary = primary.to_ascii_lowercase();
         let tag = tag.to_owned();

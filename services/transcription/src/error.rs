@@ -1,12 +1,17 @@
 //! What can go wrong, and the one table that says how it is answered.
 
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tracing::{error, warn};
-use transcription_common::problem::{FieldError, Problem};
+use transcription_common::code::{BUSY, Code, INTERNAL, INVALID_FIELD};
+use transcription_common::documentation::Example;
+use transcription_common::jwt::UserId;
+use transcription_common::management::{self, Part};
+use transcription_common::problem::{FieldError, Problem, wait_in_words};
 use uuid::Uuid;
 
 use crate::audio::{AudioFormat, TAKEN};
+use crate::code;
+use crate::engine::Language;
 use crate::metrics::Outcome;
 use crate::storage::{ObjectKey, StorageError};
 
@@ -109,7 +114,7 @@ impl Error {
     /// A recording in a format that the engine has no decoder for.
     pub fn no_decoder(format: AudioFormat, engine: &str, decoded: &str) -> Self {
         Self::Undecodable(format!(
-            "The recording is {}, which the engine {engine} cannot decode yet: convert it to {decoded}.",
+            "The recording is {}, which the engine {engine} cannot decode: convert it to {decoded}, and send it again.",
             format.name()
         ))
     }
@@ -121,67 +126,63 @@ impl Error {
 
     /// The stable code of the answer, as the manifest of a failed transcription keeps it.
     pub fn code(&self) -> &'static str {
-        self.parts().1
+        self.kind().name()
     }
 
-    fn parts(&self) -> (StatusCode, &'static str) {
+    fn kind(&self) -> Code {
         match self {
-            Self::ClientGone | Self::BrokenForm(_) => (StatusCode::BAD_REQUEST, "broken_form"),
-            Self::NoFile => (StatusCode::BAD_REQUEST, "no_file"),
-            Self::TwoFiles => (StatusCode::BAD_REQUEST, "two_files"),
-            Self::EmptyFile => (StatusCode::BAD_REQUEST, "empty_file"),
-            Self::SlowUpload => (StatusCode::REQUEST_TIMEOUT, "slow_upload"),
-            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-            Self::NotAudio => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_audio"),
-            Self::InvalidField(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_field"),
-            Self::Undecodable(_) => (StatusCode::UNPROCESSABLE_ENTITY, "audio_undecodable"),
-            Self::AudioTooLong { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "audio_too_long"),
-            Self::ContentBlocked { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "content_blocked"),
-            Self::EngineQuota { .. } => (StatusCode::SERVICE_UNAVAILABLE, "engine_quota"),
-            Self::EngineMisconfigured(_) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "engine_misconfigured")
-            }
-            Self::TranscriptionNotFound => (StatusCode::NOT_FOUND, "transcription_not_found"),
-            Self::UserBusy => (StatusCode::TOO_MANY_REQUESTS, "user_busy"),
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-            Self::Engine(_) => (StatusCode::BAD_GATEWAY, "engine_failed"),
-            Self::EngineTimeout { .. } | Self::EngineSlow => {
-                (StatusCode::GATEWAY_TIMEOUT, "engine_timeout")
-            }
-            Self::Storage(_) | Self::PendingFull => {
-                (StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable")
-            }
-            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Self::ClientGone | Self::BrokenForm(_) => code::BROKEN_FORM,
+            Self::NoFile => code::NO_FILE,
+            Self::TwoFiles => code::TWO_FILES,
+            Self::EmptyFile => code::EMPTY_FILE,
+            Self::SlowUpload => code::SLOW_UPLOAD,
+            Self::TooLarge { .. } => code::TOO_LARGE,
+            Self::NotAudio => code::NOT_AUDIO,
+            Self::InvalidField(_) => INVALID_FIELD,
+            Self::Undecodable(_) => code::AUDIO_UNDECODABLE,
+            Self::AudioTooLong { .. } => code::AUDIO_TOO_LONG,
+            Self::ContentBlocked { .. } => code::CONTENT_BLOCKED,
+            Self::EngineQuota { .. } => code::ENGINE_QUOTA,
+            Self::EngineMisconfigured(_) => code::ENGINE_MISCONFIGURED,
+            Self::TranscriptionNotFound => code::TRANSCRIPTION_NOT_FOUND,
+            Self::UserBusy => code::USER_BUSY,
+            Self::Busy => BUSY,
+            Self::Engine(_) => code::ENGINE_FAILED,
+            Self::EngineTimeout { .. } | Self::EngineSlow => code::ENGINE_TIMEOUT,
+            Self::Storage(_) | Self::PendingFull => code::STORAGE_UNAVAILABLE,
+            Self::Stopping => code::STOPPING,
+            Self::Internal(_) => INTERNAL,
         }
     }
 
+    /// What happened and what to do; that the recording is stored, if it is, is said before this.
     fn detail(&self) -> String {
         match self {
             Self::ClientGone => "The upload broke off: send it again.".to_owned(),
-            Self::BrokenForm(why) => format!("The form cannot be read: {why}. Send multipart/form-data with the audio in the field file."),
-            Self::NoFile => "The form has no file: send the audio in the field file.".to_owned(),
-            Self::TwoFiles => "The form has more than one field file: send one recording a request.".to_owned(),
-            Self::EmptyFile => "The file is empty.".to_owned(),
-            Self::SlowUpload => "No byte of the upload arrived for 30 seconds: send it again.".to_owned(),
-            Self::TooLarge { limit_bytes } => format!("The file is larger than the {limit_bytes} bytes that are taken."),
+            Self::BrokenForm(why) => format!("The form cannot be read: {why}. {}", self.kind().remedy()),
+            Self::TooLarge { limit_bytes } => format!("The file is larger than the {} that are taken: send it in parts, or compressed, for example as MP3 or Opus.", size_in_words(*limit_bytes)),
             Self::NotAudio => format!("The file is not audio that is taken, whatever its name or label says. Taken are: {TAKEN}."),
             Self::InvalidField(FieldError { field, message }) => format!("{field}: {message}"),
             Self::Undecodable(why) => why.clone(),
             Self::AudioTooLong { limit_seconds: Some(seconds) } => format!("The recording is longer than the {} minutes that the engine takes: send it in parts.", seconds / 60),
-            Self::AudioTooLong { limit_seconds: None } => "The recording is longer than the engine takes: send it in parts.".to_owned(),
-            Self::ContentBlocked { reason } => format!("The recording is stored, but the engine refuses to transcribe it ({reason})."),
-            Self::EngineQuota { .. } => "The recording is stored, but the engine's quota is used up for now.".to_owned(),
-            Self::EngineMisconfigured(_) => "The recording is stored, but the engine is not set up rightly; the request id tells the operator where to look.".to_owned(),
-            Self::TranscriptionNotFound => "You have no transcription with this id.".to_owned(),
-            Self::UserBusy => "You have as many transcriptions in flight as one user may: wait for one to end.".to_owned(),
-            Self::Busy => "As many transcriptions are in flight as this service takes: try again in a moment.".to_owned(),
-            Self::Engine(_) => "The recording is stored, but the engine failed to transcribe it; the request id tells the operator where to look.".to_owned(),
-            Self::EngineTimeout { limit_seconds } => format!("The recording is stored, but transcribing it took longer than {limit_seconds} seconds: send shorter recordings."),
-            Self::EngineSlow => "The recording is stored, but the engine said again and again that it ran out of time: try again later, or send shorter recordings.".to_owned(),
-            Self::Stopping => "The service ends now: try again in a moment.".to_owned(),
+            Self::ContentBlocked { reason } => format!("The engine refuses the content of the recording ({reason}): sending it again does not help."),
+            Self::EngineQuota { retry_after_seconds: Some(seconds) } => format!("The engine's quota is used up for now: send the recording again in {}.", wait_in_words(*seconds)),
+            Self::EngineQuota { retry_after_seconds: None } => "The engine's quota is used up for now: send the recording again later.".to_owned(),
+            Self::Stopping => "The service is stopping: send the recording again in a moment.".to_owned(),
             Self::Storage(_) | Self::PendingFull => "The storage does not answer as it should: try again in a moment.".to_owned(),
-            Self::Internal(_) => "Something went wrong on our side; the request id tells the operator where to look.".to_owned(),
+            Self::Busy => "As many transcriptions are in flight as this service takes: try again in a moment.".to_owned(),
+            Self::EngineTimeout { limit_seconds } => format!("Transcribing the recording took longer than {limit_seconds} seconds, waiting for its turn included: send it again later, or in shorter parts."),
+            Self::EngineSlow => "The engine said again and again that it ran out of time: send the recording again later, or in shorter parts.".to_owned(),
+            Self::NoFile
+            | Self::TwoFiles
+            | Self::EmptyFile
+            | Self::SlowUpload
+            | Self::AudioTooLong { limit_seconds: None }
+            | Self::EngineMisconfigured(_)
+            | Self::TranscriptionNotFound
+            | Self::UserBusy
+            | Self::Engine(_)
+            | Self::Internal(_) => self.kind().sentence(),
         }
     }
 
@@ -257,12 +258,21 @@ impl Error {
     }
 }
 
+/// A limit as programs and as people read it.
+fn size_in_words(bytes: u64) -> String {
+    const MIB: u64 = 1024 * 1024;
+    match bytes / MIB {
+        0 => format!("{bytes} bytes"),
+        mebibytes if bytes.is_multiple_of(MIB) => format!("{bytes} bytes ({mebibytes} MiB)"),
+        mebibytes => format!("{bytes} bytes (about {mebibytes} MiB)"),
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let (status, code) = error.parts();
         let mut problem = match &error {
             Error::InvalidField(field) => Self::invalid_fields(vec![field.clone()]),
-            _ => Self::new(status, code, error.detail()),
+            other => Self::new(other.kind(), other.detail()),
         };
         if let Some(seconds) = error.retry_after_seconds() {
             problem = problem.with_retry_after(seconds);
@@ -320,14 +330,92 @@ impl<E: Into<Error>> From<E> for Failure {
     }
 }
 
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        let Failure { error, accepted } = failure;
+        let problem = Self::from(error);
+        match accepted {
+            None => problem,
+            Some((id, audio_key)) => problem
+                .after("The recording is stored, but it has no text.")
+                .with_member("id", id.to_string())
+                .with_member("audio_key", audio_key.as_str()),
+        }
+    }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let mut problem = Problem::from(self.error);
-        if let Some((id, audio_key)) = self.accepted {
-            problem = problem
-                .with_member("id", id.to_string())
-                .with_member("audio_key", audio_key.as_str());
+        Problem::from(self).into_response()
+    }
+}
+
+/// Every problem that the service answers, as it looks.
+pub fn examples() -> anyhow::Result<Vec<Example>> {
+    let example = || anyhow::anyhow!("an example");
+    let early = [
+        Error::BrokenForm("incomplete multipart stream".to_owned()),
+        Error::TooLarge {
+            limit_bytes: 200 * 1024 * 1024,
+        },
+        Error::NotAudio,
+        Error::InvalidField(FieldError::new("language", Language::RULE)),
+        Error::UserBusy,
+        Error::Busy,
+        Error::PendingFull,
+        Error::Stopping,
+    ];
+    let late = [
+        Error::no_decoder(AudioFormat::Matroska, "gemini", "WAV, MP3 or FLAC"),
+        Error::AudioTooLong {
+            limit_seconds: Some(3600),
+        },
+        Error::ContentBlocked {
+            reason: "PROHIBITED_CONTENT".to_owned(),
+        },
+        Error::Engine(example()),
+        Error::EngineQuota {
+            retry_after_seconds: Some(35),
+        },
+        Error::EngineMisconfigured(example()),
+        Error::EngineTimeout { limit_seconds: 600 },
+    ];
+    let user = "1".parse::<UserId>();
+    let user = user.map_err(|rejection| anyhow::anyhow!("{rejection}"))?;
+    let id = Uuid::from_u128(0x01a2_0442_4fb7_71e2_bd64_ded8_192c_a8b9);
+    let late = late.map(|error| Failure {
+        error,
+        accepted: Some((id, ObjectKey::audio(&user, id, AudioFormat::Mp3))),
+    });
+    let bucket = Part {
+        name: "bucket",
+        state: Err("it does not answer as it should.".to_owned()),
+    };
+    let own = early.map(Problem::from).into_iter();
+    let own = own.chain(late.map(Problem::from));
+    let own = own.chain([management::not_ready(vec![bucket])]);
+    Ok(Example::problems(&code::problems(), own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use transcription_common::code::Accepted;
+
+    #[test]
+    fn the_kinds_that_are_always_accepted_are_shown_with_their_recording() {
+        for example in examples().unwrap() {
+            let name = example.code().name();
+            let accepted = example.code().accepted() == Accepted::Always;
+            assert_eq!(example.body()["id"].is_string(), accepted, "{name}");
+            assert_eq!(example.body()["audio_key"].is_string(), accepted, "{name}");
         }
-        problem.into_response()
+    }
+
+    #[test]
+    fn a_limit_is_said_in_bytes_and_in_a_unit_for_people() {
+        assert_eq!(size_in_words(3000), "3000 bytes");
+        assert_eq!(size_in_words(209_715_200), "209715200 bytes (200 MiB)");
+        assert_eq!(size_in_words(9_000_000), "9000000 bytes (about 8 MiB)");
     }
 }

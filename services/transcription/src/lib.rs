@@ -2,7 +2,7 @@
 //!
 //! Read [`routes`] for what it answers, [`job`] for the order of things, [`upload`] for how a form is read, [`storage`]
 //! for the bucket and [`engine`] for what turns sound into text. [`pending`] keeps texts that
-//! could not be stored yet. [`config`] lists the settings, [`commands`] are what an operator does by hand.
+//! could not be stored yet. [`error`] is what can go wrong, [`code`] how that is called. [`config`] lists the settings, [`commands`] are what an operator does by hand.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,7 @@ use crate::storage::Storage;
 
 pub mod admission;
 pub mod audio;
+pub mod code;
 pub mod commands;
 pub mod config;
 pub mod early;

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::admission::Admission;
 use crate::early::{self, Unread};
 use crate::engine::Engine;
-use crate::error::{Error, Failure};
+use crate::error::{self, Error, Failure};
 use crate::job::{Complete, Ending, Job};
 use crate::manifest::{self, Manifest};
 use crate::metrics::TranscriptionMetrics;
@@ -73,7 +73,7 @@ pub fn document(token_url: Option<&Url>) -> anyhow::Result<Value> {
     let tokens = token_url.map_or(TokenSource::Elsewhere, |url| {
         TokenSource::PasswordGrant(url.to_string())
     });
-    documentation::complete(&document, &tokens)
+    documentation::complete(&document, &tokens, &error::examples()?)
 }
 
 /// Says that the service runs: a sentence for programs, a page for browsers.
@@ -107,14 +107,14 @@ pub fn welcome(token_url: Option<&Url>, is_managed_apart: bool) -> anyhow::Resul
 #[expect(dead_code, reason = "it describes the form; crate::upload reads it")]
 struct TranscribeForm {
     /// The recording: WAV, FLAC, MP3, Ogg (Vorbis, Opus), WebM, Matroska, M4A, MP4, AIFF or AAC, whatever its name or label says;
-    /// at most `MAX_UPLOAD_BYTES` (200 MiB).
+    /// at most `MAX_UPLOAD_BYTES` (209715200, which is 200 MiB).
     #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
     file: Vec<u8>,
-    /// The language that is spoken (BCP-47); found out if left out.
-    #[schema(value_type = String, required = false, example = "en")]
+    /// The language that is spoken (BCP-47); found out if left out or empty.
+    #[schema(value_type = String, required = false, example = "en", pattern = "^([A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*)?$")]
     language: Option<String>,
     /// Words that the recording may hold.
-    #[schema(value_type = String, required = false, example = "Dashwood, Norland")]
+    #[schema(value_type = String, required = false, max_length = 2000, example = "Dashwood, Norland")]
     prompt: Option<String>,
 }
 
@@ -123,33 +123,43 @@ struct TranscribeForm {
 struct TranscriptionView {
     #[schema(example = "01a20442-4fb7-71e2-bd64-ded8192ca8b9")]
     id: Uuid,
+    /// As the client named it, without what could deceive.
     #[schema(example = "meeting.mp3")]
     filename: String,
-    #[schema(example = "And Mr. John Dashwood had then leisure.")]
+    /// Empty if nothing was said; left out while there is none.
+    #[schema(value_type = String, required = false, example = "And Mr. John Dashwood had then leisure.")]
     #[serde(skip_serializing_if = "Option::is_none")]
     transcription: Option<String>,
-    #[schema(example = "en")]
+    /// The language that was asked for or found (BCP-47).
+    #[schema(value_type = String, required = false, example = "en")]
     #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<String>,
-    #[schema(example = 7.1)]
+    /// As the container's headers tell it; left out if they do not.
+    #[schema(value_type = f64, required = false, example = 7.1, minimum = 0)]
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_seconds: Option<f64>,
+    /// `gemini` or `whisper`.
     #[schema(example = "whisper")]
     engine: String,
     #[schema(example = "base")]
     model: String,
+    /// Where the recording is in the bucket.
     #[schema(example = "private/1/audio/01a20442-4fb7-71e2-bd64-ded8192ca8b9.mp3")]
     audio_key: String,
-    #[schema(example = "private/1/transcripts/01a20442-4fb7-71e2-bd64-ded8192ca8b9.txt")]
+    /// Where the text is in the bucket, once it is there.
+    #[schema(value_type = String, required = false, example = "private/1/transcripts/01a20442-4fb7-71e2-bd64-ded8192ca8b9.txt")]
     #[serde(skip_serializing_if = "Option::is_none")]
     transcript_key: Option<String>,
     /// Only when asked by its id.
+    #[schema(value_type = manifest::State, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<manifest::State>,
-    /// Why there is no text, with state `failed`.
+    /// Why there is no text, with state `failed`: the code of an error (docs/errors.md).
+    #[schema(value_type = String, required = false, example = "engine_timeout")]
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,
     /// `pending` while the text is not in the bucket yet.
+    #[schema(value_type = String, required = false, pattern = "^pending$")]
     #[serde(skip_serializing_if = "Option::is_none")]
     storage: Option<&'static str>,
     /// `true` when the engine stopped at its output limit.
@@ -265,16 +275,16 @@ impl Workshop {
     security(("token" = [])),
     responses(
         (status = 200, description = "The text; it is stored too, or will be (`storage`).", body = TranscriptionView),
-        (status = 400, description = "`broken_form`, `no_file`, `two_files`, `empty_file`: The form has no file: send the audio in the field file.", body = Problem),
-        (status = 401, description = "`token_missing`, `token_invalid`, `token_expired`: Log in again.", body = Problem),
-        (status = 408, description = "`slow_upload`: No byte of the upload arrived for 30 seconds: send it again.", body = Problem),
-        (status = 413, description = "`too_large`: The file is larger than is taken.", body = Problem),
-        (status = 415, description = "`not_audio`: The file is not audio that is taken, whatever its name or label says.", body = Problem),
-        (status = 422, description = "`invalid_field`, `audio_undecodable`, `audio_too_long`, `content_blocked`: What is wrong with a field or with the recording.", body = Problem),
-        (status = 429, description = "`user_busy`: You have as many transcriptions in flight as one user may: wait for one to end.", body = Problem),
-        (status = 502, description = "`engine_failed`: The recording is stored, but the engine failed to transcribe it.", body = Problem),
-        (status = 503, description = "`busy`, `engine_quota`, `engine_misconfigured`, `storage_unavailable`, `stopping`: As many transcriptions are in flight as this service takes: try again in a moment.", body = Problem),
-        (status = 504, description = "`engine_timeout`: The recording is stored, but transcribing it took too long.", body = Problem),
+        (status = 400, description = "`broken_form`, `no_file`, `two_files`, `empty_file`", body = Problem),
+        (status = 401, description = "`token_missing`, `token_invalid`, `token_expired`", body = Problem),
+        (status = 408, description = "`slow_upload`", body = Problem),
+        (status = 413, description = "`too_large`", body = Problem),
+        (status = 415, description = "`not_audio`", body = Problem),
+        (status = 422, description = "`invalid_field`, `audio_undecodable`, `audio_too_long`, `content_blocked`", body = Problem),
+        (status = 429, description = "`user_busy`", body = Problem),
+        (status = 502, description = "`engine_failed`", body = Problem),
+        (status = 503, description = "`busy`, `engine_quota`, `engine_misconfigured`, `storage_unavailable`, `stopping`", body = Problem),
+        (status = 504, description = "`engine_timeout`", body = Problem),
     ))]
 #[tracing::instrument(name = "transcriptions.create", skip_all, fields(user.id = %user.id))]
 async fn transcribe(
@@ -283,7 +293,10 @@ async fn transcribe(
     Extension(unread): Extension<Unread>,
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<Json<TranscriptionView>, Failure> {
-    let form = form.map_err(|rejection| Error::BrokenForm(rejection.body_text()));
+    let form = form.map_err(|_| {
+        let why = "the header Content-Type is not multipart/form-data with a boundary";
+        Error::BrokenForm(why.to_owned())
+    });
     let prepared = form.and_then(|form| Ok((form, workshop.job(user.id, unread)?)));
     let (form, job) = prepared.inspect_err(|error| workshop.metrics.request(error.outcome()))?;
     let ran = workshop.jobs.spawn(job.run(form).in_current_span()).await;
@@ -300,9 +313,9 @@ async fn transcribe(
     params(("id" = String, Path, description = "The id that `/transcribe` gave.", example = "01a20442-4fb7-71e2-bd64-ded8192ca8b9")),
     responses(
         (status = 200, description = "How far it is, with its text once there is one.", body = TranscriptionView),
-        (status = 401, description = "`token_missing`, `token_invalid`, `token_expired`: Log in again.", body = Problem),
-        (status = 404, description = "`transcription_not_found`: You have no transcription with this id.", body = Problem),
-        (status = 503, description = "`storage_unavailable`: The storage does not answer as it should: try again in a moment.", body = Problem),
+        (status = 401, description = "`token_missing`, `token_invalid`, `token_expired`", body = Problem),
+        (status = 404, description = "`transcription_not_found`", body = Problem),
+        (status = 503, description = "`storage_unavailable`", body = Problem),
     ))]
 #[tracing::instrument(name = "transcriptions.get", skip_all, fields(user.id = %user.id))]
 async fn transcription(

@@ -15,7 +15,7 @@ use transcription_common::problem::FieldError;
 use uuid::Uuid;
 
 use crate::audio::{AudioFormat, SNIFF_BYTES};
-use crate::early::Unread;
+use crate::early::{NoField, Unread};
 use crate::engine::{Language, Options, Prompt};
 use crate::error::{Error, find_cause};
 use crate::storage::{ObjectKey, OpenUpload, Recording, Storage, StorageError};
@@ -72,6 +72,8 @@ impl Terms<'_> {
         read.map_err(|_| Error::SlowUpload)?.map_err(|error| {
             if is_of_connection(&error) {
                 Error::ClientGone
+            } else if let Some(no_field) = find_cause::<NoField>(&error) {
+                Error::BrokenForm(no_field.to_string())
             } else {
                 Error::BrokenForm(error.body_text())
             }

@@ -36,7 +36,7 @@ pub struct Login {
 pub struct TokenView {
     /// A JSON Web Token (RFC 7519): `sub` is the user's id.
     access_token: String,
-    #[schema(example = "bearer")]
+    #[schema(example = "bearer", pattern = "^bearer$")]
     token_type: &'static str,
     /// Seconds from now.
     #[schema(example = 1800)]
@@ -66,14 +66,14 @@ pub const NOT_STORED: [(HeaderName, HeaderValue); 2] = [
 /// Gives a token for a user name (or e-mail) and a password.
 #[utoipa::path(post, path = "/login", tag = "users", request_body = Login, responses(
     (status = 200, description = "A token.", body = TokenView),
-    (status = 400, description = "`incomplete_body`: The body could not be read to its end.", body = Problem),
-    (status = 401, description = "`bad_credentials`: User name or password is wrong.", body = Problem),
-    (status = 408, description = "`slow_body`: The body was not there within 30 s.", body = Problem),
-    (status = 413, description = "`body_too_large`: The body is larger than the 64 KiB that are taken.", body = Problem),
-    (status = 415, description = "`unsupported_media_type`: The body must be JSON: send the header Content-Type: application/json.", body = Problem),
-    (status = 422, description = "`invalid_field`, `invalid_body`: Which fields are missing or no texts.", body = Problem),
-    (status = 429, description = "`too_many_failures`: Too many failed attempts: try again later.", body = Problem),
-    (status = 503, description = "`busy`, `database_unavailable`: Too many log-ins and registrations at once: try again in a moment.", body = Problem),
+    (status = 400, description = "`incomplete_body`", body = Problem),
+    (status = 401, description = "`bad_credentials`", body = Problem),
+    (status = 408, description = "`slow_body`", body = Problem),
+    (status = 413, description = "`body_too_large`", body = Problem),
+    (status = 415, description = "`unsupported_media_type`", body = Problem),
+    (status = 422, description = "`invalid_field`, `invalid_body`", body = Problem),
+    (status = 429, description = "`too_many_failures`", body = Problem),
+    (status = 503, description = "`busy`, `database_unavailable`", body = Problem),
 ))]
 #[tracing::instrument(name = "users.login", skip_all)]
 pub async fn login(

@@ -21,31 +21,37 @@ use crate::error::Error;
 #[serde(default)]
 pub struct Registration {
     /// No control characters, no `@`, no white space at its ends. Unique without regard to case.
-    #[schema(value_type = String, required = true, min_length = 1, max_length = 64, example = "ada")]
+    #[schema(
+        value_type = String, required = true, min_length = 1, max_length = 64, example = "ada",
+        pattern = r"^[^@\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]([^@\u0000-\u001f\u007f-\u009f]*[^@\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000])?$",
+    )]
     username: Value,
-    /// Unique without regard to case.
-    #[schema(value_type = String, required = true, format = Email, max_length = 254, example = "ada@example.com")]
+    /// At most 254 bytes of UTF-8. Unique without regard to case.
+    #[schema(value_type = String, required = true, format = "idn-email", max_length = 254, example = "ada@example.com")]
     email: Value,
     /// At least 8 characters (`PASSWORD_MIN_LENGTH`), at most 72 bytes of UTF-8, no NUL.
-    #[schema(value_type = String, required = true, format = Password, max_length = 72, example = "correct horse battery staple")]
+    #[schema(
+        value_type = String, required = true, format = Password, min_length = 8, max_length = 72, pattern = r"^[^\u0000]*$",
+        example = "correct horse battery staple",
+    )]
     password: Value,
     /// May be left out; if sent it must be the password once more.
-    #[schema(value_type = Option<String>, format = Password)]
+    #[schema(value_type = Option<String>, format = Password, example = "correct horse battery staple")]
     confirm_password: Value,
 }
 
 /// Makes an account.
 #[utoipa::path(post, path = "/register", tag = "users", request_body = Registration, responses(
     (status = 201, description = "The new user.", body = UserView),
-    (status = 400, description = "`passwords_differ`, `incomplete_body`: password and confirm_password differ: send the same in both.", body = Problem),
-    (status = 403, description = "`registration_closed`: Nobody can register here: ask the operator for an account.", body = Problem),
-    (status = 408, description = "`slow_body`: The body was not there within 30 s.", body = Problem),
-    (status = 409, description = "`username_taken`, `email_taken`: This user name is taken: choose another.", body = Problem),
-    (status = 413, description = "`body_too_large`: The body is larger than the 64 KiB that are taken.", body = Problem),
-    (status = 415, description = "`unsupported_media_type`: The body must be JSON: send the header Content-Type: application/json.", body = Problem),
-    (status = 422, description = "`invalid_field`, `invalid_body`: Which fields break a rule, and which rule.", body = Problem),
-    (status = 429, description = "`too_many_failures`: Too many names that are taken were tried: try again later.", body = Problem),
-    (status = 503, description = "`busy`, `database_unavailable`: Too many log-ins and registrations at once: try again in a moment.", body = Problem),
+    (status = 400, description = "`passwords_differ`, `incomplete_body`", body = Problem),
+    (status = 403, description = "`registration_closed`", body = Problem),
+    (status = 408, description = "`slow_body`", body = Problem),
+    (status = 409, description = "`username_taken`, `email_taken`", body = Problem),
+    (status = 413, description = "`body_too_large`", body = Problem),
+    (status = 415, description = "`unsupported_media_type`", body = Problem),
+    (status = 422, description = "`invalid_field`, `invalid_body`", body = Problem),
+    (status = 429, description = "`too_many_failures`", body = Problem),
+    (status = 503, description = "`busy`, `database_unavailable`", body = Problem),
 ))]
 #[tracing::instrument(name = "users.register", skip_all)]
 pub async fn register(

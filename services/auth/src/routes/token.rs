@@ -6,7 +6,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use secrecy::SecretString;
 use serde::Serialize;
-use transcription_common::json::{self, Json};
+use serde_json::json;
+use transcription_common::code::Code;
+use transcription_common::documentation::Example;
+use transcription_common::json::{self, Json, Unread};
 use transcription_common::problem::Problem;
 use url::form_urlencoded;
 use utoipa::ToSchema;
@@ -14,6 +17,7 @@ use utoipa::ToSchema;
 use super::login::{NOT_STORED, TokenView};
 use crate::accounts::Authenticator;
 use crate::client_address::ClientAddress;
+use crate::code::oauth;
 use crate::error::Error;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -35,9 +39,11 @@ pub struct TokenRequest {
 /// An error of OAuth 2 (RFC 6749 §5.2).
 #[derive(Serialize, ToSchema)]
 pub struct OAuthError {
+    /// A stable word, for programs.
     #[schema(example = "invalid_grant")]
     error: &'static str,
-    #[schema(example = "User name or password is wrong.")]
+    /// Sentences that a person can act on: what happened, and what to do.
+    #[schema(example = "User name or password is wrong. Check both and try again.")]
     error_description: String,
     #[serde(skip)]
     status: StatusCode,
@@ -51,12 +57,12 @@ pub struct OAuthError {
     tag = "users",
     responses(
         (status = 200, description = "A token.", body = TokenView),
-        (status = 400, description = "`invalid_grant`, `invalid_request`, `unsupported_grant_type`: Wrong credentials, or a wrong request.", body = OAuthError),
-        (status = 408, description = "`invalid_request`: The body was not there within 30 s.", body = OAuthError),
-        (status = 413, description = "`invalid_request`: The body is larger than the 64 KiB that are taken.", body = OAuthError),
-        (status = 429, description = "`temporarily_unavailable`: Too many failed attempts: try again later.", body = OAuthError),
-        (status = 500, description = "`server_error`: Something went wrong on our side.", body = OAuthError),
-        (status = 503, description = "`temporarily_unavailable`: Too many log-ins and registrations at once: try again in a moment.", body = OAuthError),
+        (status = 400, description = "`invalid_grant`, `invalid_request`, `unsupported_grant_type`", body = OAuthError),
+        (status = 408, description = "`invalid_request`", body = OAuthError),
+        (status = 413, description = "`invalid_request`", body = OAuthError),
+        (status = 429, description = "`temporarily_unavailable`", body = OAuthError),
+        (status = 500, description = "`server_error`", body = OAuthError),
+        (status = 503, description = "`temporarily_unavailable`", body = OAuthError),
     ))]
 #[tracing::instrument(name = "users.token", skip_all)]
 pub async fn token(
@@ -67,7 +73,7 @@ pub async fn token(
     let is_form = is_form(request.headers());
     let body = json::read(request, &()).await?;
     let request = TokenRequest::parse(&body).filter(|_| is_form);
-    let (name, password) = request.ok_or_else(not_a_form)?.check()?;
+    let (name, password) = request.ok_or(oauth::INVALID_REQUEST)?.check()?;
     let token = authenticator.log_in(&name, password, client).await?;
     Ok((NOT_STORED, Json(TokenView::from(token))))
 }
@@ -111,39 +117,47 @@ impl TokenRequest {
         match grant_type.as_deref() {
             Some("password") => {}
             Some(_) => {
-                return Err(OAuthError {
-                    error: "unsupported_grant_type",
-                    ..invalid("Only grant_type=password is taken.")
-                });
+                return Err(oauth::UNSUPPORTED_GRANT_TYPE.into());
             }
             None => return Err(invalid("grant_type is missing: send grant_type=password.")),
         }
-        let username = username.ok_or_else(|| invalid("username is missing."))?;
-        let password = password.ok_or_else(|| invalid("password is missing."))?;
+        let username = username.ok_or_else(|| {
+            invalid("username is missing: send the user name or the e-mail address.")
+        })?;
+        let password =
+            password.ok_or_else(|| invalid("password is missing: send the user's password."))?;
         Ok((username, password))
     }
 }
 
-fn not_a_form() -> OAuthError {
-    invalid(&format!(
-        "The body must be a form ({FORM}) with grant_type, username and password, each once."
-    ))
-}
-
-fn invalid(description: &str) -> OAuthError {
-    OAuthError {
-        error: "invalid_request",
-        error_description: description.to_owned(),
-        status: StatusCode::BAD_REQUEST,
-        retry_after_seconds: None,
+impl OAuthError {
+    fn new(code: Code, description: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(code.status());
+        Self {
+            error: code.name(),
+            error_description: description.into(),
+            status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            retry_after_seconds: None,
+        }
     }
 }
 
-impl From<Problem> for OAuthError {
-    fn from(problem: Problem) -> Self {
-        Self {
-            status: problem.status(),
-            ..invalid(problem.detail())
+impl From<Code> for OAuthError {
+    fn from(code: Code) -> Self {
+        Self::new(code, code.sentence())
+    }
+}
+
+fn invalid(description: &str) -> OAuthError {
+    OAuthError::new(oauth::INVALID_REQUEST, description)
+}
+
+impl From<Unread> for OAuthError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Incomplete => Self::new(oauth::INVALID_REQUEST, Problem::from(unread).detail()),
+            Unread::TooLarge => oauth::BODY_TOO_LARGE.into(),
+            Unread::Slow => oauth::SLOW_BODY.into(),
         }
     }
 }
@@ -151,32 +165,31 @@ impl From<Problem> for OAuthError {
 impl From<Error> for OAuthError {
     fn from(error: Error) -> Self {
         error.log();
-        let (name, status) = match &error {
+        let code = match &error {
             // §5.2 wants 400 where the other routes say 401.
-            Error::BadCredentials | Error::UserDisabled => {
-                ("invalid_grant", Some(StatusCode::BAD_REQUEST))
-            }
-            // Not in §5.2, which has no word for it; §4.1.2.1 has.
-            Error::Throttled { .. } | Error::HashingBusy | Error::Database(_) => {
-                ("temporarily_unavailable", None)
-            }
-            Error::Body(_) | Error::InvalidFields(_) => ("invalid_request", None),
+            Error::BadCredentials | Error::UserDisabled => oauth::INVALID_GRANT,
+            Error::Throttled { .. } => oauth::THROTTLED,
+            Error::HashingBusy | Error::Database(_) => oauth::UNAVAILABLE,
+            Error::Body(_) | Error::InvalidFields(_) => oauth::INVALID_REQUEST,
             Error::PasswordsDiffer
             | Error::RegistrationClosed
             | Error::UsernameTaken
             | Error::EmailTaken
             | Error::UserGone
-            | Error::Internal(_) => ("server_error", None),
+            | Error::Internal(_) => return oauth::SERVER_ERROR.into(),
         };
         let retry_after_seconds = error.retry_after_seconds();
-        let problem = Problem::from(error);
         Self {
-            error: name,
-            error_description: problem.detail().to_owned(),
-            status: status.unwrap_or(problem.status()),
             retry_after_seconds,
+            ..Self::new(code, Problem::from(error).detail())
         }
     }
+}
+
+/// Every error of this address, as it looks.
+pub fn examples() -> Vec<Example> {
+    let example = |code: &Code| Example::new(*code, json!(OAuthError::from(*code)));
+    oauth::ALL.iter().map(example).collect()
 }
 
 impl IntoResponse for OAuthError {

@@ -241,7 +241,9 @@ impl Track {
 
 fn refuse(format: AudioFormat, why: &str) -> DecodeError {
     let name = format.name();
-    DecodeError::Undecodable(format!("The {name} recording cannot be decoded: {why}."))
+    DecodeError::Undecodable(format!(
+        "The {name} recording cannot be decoded: {why}. Check that it plays; convert it, for example to FLAC, and send it again."
+    ))
 }
 
 /// The error of what the recording is read from, if that is what stopped the reading; a file that breaks off is an I/O error too.

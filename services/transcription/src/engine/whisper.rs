@@ -93,7 +93,7 @@ impl Whisper {
             return Ok(());
         }
         let message = format!(
-            "the model {} does not know the language {}: leave the field out, or use another model.",
+            "the model {} does not know the language {}: leave the field out, or ask the operator for a model that does.",
             self.name,
             language.primary()
         );

@@ -121,7 +121,7 @@ impl Resample {
 fn refuse_rate(format: AudioFormat, why: &str) -> DecodeError {
     let name = format.name();
     DecodeError::Undecodable(format!(
-        "The {name} recording's sample rate cannot be converted: {why}."
+        "The {name} recording's sample rate cannot be converted: {why}. Convert the recording, for example to FLAC with 16000 Hz, and send it again."
     ))
 }
 

@@ -233,7 +233,7 @@ impl File {
                 Some("ACTIVE") => return Ok(uri),
                 Some("FAILED") => {
                     return Err(Error::Undecodable(
-                        "The engine gemini cannot process the recording: convert it, for example to WAV or FLAC.".to_owned(),
+                        "The engine gemini cannot decode the recording: check that it plays, convert it, for example to WAV or FLAC, and send it again.".to_owned(),
                     ));
                 }
                 // Also what it has not learnt to say yet.

@@ -121,7 +121,7 @@ fn of_bad_request(said: &Said, cause: anyhow::Error) -> Error {
     {
         warn!(%cause, "Gemini cannot decode a recording");
         return Error::Undecodable(
-            "The engine gemini cannot decode the recording: convert it, for example to WAV or FLAC."
+            "The engine gemini cannot decode the recording: check that it plays, convert it, for example to WAV or FLAC, and send it again."
                 .to_owned(),
         );
     }

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tracing::{error, warn};
+use tracing::error;
 use utoipa::{OpenApi, ToSchema};
 
 use crate::json::Json;
@@ -37,12 +37,14 @@ impl Stopping {
         self.0.store(true, Ordering::Release);
     }
 
-    fn has_begun(&self) -> bool {
+    /// Whether it was told.
+    pub fn has_begun(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
-/// A part that a service needs, and what is wrong with it. The sentence is for clients: no internals, no secrets.
+/// A part that a service needs, and what is wrong with it. The sentence is for clients: no internals, no secrets. The cause is for
+/// the log, and whoever asks the part writes it there.
 #[derive(Debug)]
 pub struct Part {
     /// The part's name, for example `database`.
@@ -119,8 +121,8 @@ async fn ready(
     let mut sentences = Vec::new();
     for Part { name, state } in parts {
         let state = state.err();
+        // The part has told the log why.
         if let Some(reason) = &state {
-            warn!(part = name, reason, "not ready");
             sentences.push(format!("{name}: {reason}"));
         }
         states.insert(

@@ -101,6 +101,11 @@ impl Problem {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// The stable name, for programs.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// The sentence for a person.
     pub fn detail(&self) -> &str {
         &self.detail

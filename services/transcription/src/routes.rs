@@ -17,6 +17,7 @@ use transcription_common::json::Json;
 use transcription_common::jwt::{AuthUser, UserId};
 use transcription_common::management;
 use transcription_common::problem::Problem;
+use transcription_common::request::RequestLog;
 use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
@@ -215,7 +216,7 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    fn job(&self, user: UserId, unread: Unread) -> Result<Job, Error> {
+    fn job(&self, user: UserId, unread: Unread, log: RequestLog) -> Result<Job, Error> {
         let place = self.admission.admit(&user)?;
         unread.expect_form(self.limits.max_upload_bytes);
         Ok(Job {
@@ -230,6 +231,7 @@ impl Workshop {
             engine_limit: self.limits.engine,
             jobs: self.jobs.clone(),
             unread,
+            log,
             ending: self.ending.clone(),
         })
     }
@@ -261,10 +263,11 @@ async fn transcribe(
     user: AuthUser,
     State(workshop): State<Workshop>,
     Extension(unread): Extension<Unread>,
+    log: RequestLog,
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<Json<TranscriptionView>, Failure> {
     let form = form.map_err(|rejection| Error::BrokenForm(rejection.body_text()));
-    let prepared = form.and_then(|form| Ok((form, workshop.job(user.id, unread)?)));
+    let prepared = form.and_then(|form| Ok((form, workshop.job(user.id, unread, log)?)));
     let (form, job) = prepared.inspect_err(|error| workshop.metrics.request(error.outcome()))?;
     let ran = workshop.jobs.spawn(job.run(form).in_current_span()).await;
     let complete = ran.map_err(|_| {

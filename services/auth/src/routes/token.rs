@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use transcription_common::json::{self, Json};
 use transcription_common::problem::Problem;
+use transcription_common::request::{RefusalCode, RequestLog};
 use url::form_urlencoded;
 use utoipa::ToSchema;
 
@@ -62,6 +63,7 @@ pub struct OAuthError {
 pub async fn token(
     State(authenticator): State<Authenticator>,
     client: ClientAddress,
+    log: RequestLog,
     request: Request,
 ) -> Result<impl IntoResponse, OAuthError> {
     let is_form = is_form(request.headers());
@@ -69,6 +71,7 @@ pub async fn token(
     let request = TokenRequest::parse(&body).filter(|_| is_form);
     let (name, password) = request.ok_or_else(not_a_form)?.check()?;
     let token = authenticator.log_in(&name, password, client).await?;
+    log.user(&token.user_id);
     Ok((NOT_STORED, Json(TokenView::from(token))))
 }
 
@@ -185,6 +188,7 @@ impl IntoResponse for OAuthError {
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
+        response.extensions_mut().insert(RefusalCode(self.error));
         response
     }
 }

@@ -17,6 +17,7 @@ mod guessing;
 mod hostile;
 mod journey;
 mod login;
+mod logs;
 mod observing;
 mod pictures;
 mod refusals;

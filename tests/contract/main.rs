@@ -18,6 +18,7 @@ mod guessing;
 mod hostile;
 mod journey;
 mod login;
+mod logs;
 mod observing;
 mod pictures;
 mod readme;

@@ -192,10 +192,7 @@ async fn make_run_transcribes_and_serves_until_ctrl_c() {
     let folder = TempDir::new().unwrap();
     let [auth, transcription] = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
     let mut command = Command::new("make");
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "what Cargo and make set is not for another make"
-    )]
+    // What Cargo and make set is not for another make.
     let inherited = std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
         let of_cargo =

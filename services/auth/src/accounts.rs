@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use secrecy::{ExposeSecret, SecretString};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 use transcription_common::jwt::Signer;
 
 use crate::account::{Email, NewPassword, Username, key_of};
@@ -48,9 +48,7 @@ impl Registrar {
             Ok(_) => RegistrationResult::Ok,
             Err(error) => error.as_registration_result(),
         });
-        let user = added?;
-        info!(user.id = user.id, "a user registered");
-        Ok(user)
+        added
     }
 
     async fn add(
@@ -117,6 +115,8 @@ impl Drop for Attempt<'_> {
 
 /// A token for a user.
 pub struct Token {
+    /// Whose it is.
+    pub user_id: i64,
     /// The token.
     pub access_token: String,
     /// Seconds from now.
@@ -221,8 +221,10 @@ impl Authenticator {
             Err(error) => Err(error.into()),
         };
         match stored {
-            Ok(()) => info!(user.id, "a password was hashed anew at the cost of today"),
-            Err(error) => warn!(user.id, %error, "a password could not be hashed anew"),
+            Ok(()) => debug!(user.id, "a password was hashed anew at the cost of today"),
+            Err(error) => {
+                warn!(user.id, %error, "a password could not be hashed anew; the next log-in tries again");
+            }
         }
     }
 
@@ -236,8 +238,8 @@ impl Authenticator {
                 expires_in,
             )
             .map_err(anyhow::Error::from)?;
-        info!(user.id = user.id, "a user logged in");
         Ok(Token {
+            user_id: user.id,
             access_token,
             expires_in,
         })

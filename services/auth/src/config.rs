@@ -195,6 +195,16 @@ pub enum Registration {
     Closed,
 }
 
+impl Registration {
+    /// Its name, as the setting spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 /// Which address `healthcheck` asks.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct HealthcheckSettings {

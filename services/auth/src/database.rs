@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use sqlx::error::DatabaseError;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
@@ -15,6 +16,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 use tokio::time::timeout;
+use tracing::warn;
 
 use crate::account::key_of;
 use crate::config::DatabaseUrl;
@@ -40,7 +42,7 @@ impl Database {
         let path = &url.path;
         let shown = path.display();
         if url.create {
-            make_private(path).with_context(|| format!("the database {shown} cannot be made"))?;
+            make_private(path).map_err(|error| cannot_be_made(path, &error))?;
         }
         let options = options(path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -53,7 +55,7 @@ impl Database {
             .after_release(|connection, _| Box::pin(is_usable(connection)))
             .connect_with(options.clone())
             .await
-            .with_context(|| format!("the database {shown} cannot be opened"))?;
+            .map_err(|error| cannot_be_opened(path, &error))?;
         bring_up_to_date(&writer)
             .await
             .with_context(|| format!("the schema of {shown} cannot be brought up to date"))?;
@@ -72,13 +74,17 @@ impl Database {
         match timeout(READY_LIMIT, query).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the database does not answer");
+                warn!(%error, "not ready: the database does not answer; are its file and its folder there, and the disk not full?");
                 Err("it does not answer.".to_owned())
             }
-            Err(_) => Err(format!(
-                "it did not answer within {} s.",
-                READY_LIMIT.as_secs()
-            )),
+            Err(_) => {
+                let limit_seconds = READY_LIMIT.as_secs();
+                warn!(
+                    limit_seconds,
+                    "not ready: the database did not answer in time"
+                );
+                Err(format!("it did not answer within {limit_seconds} s."))
+            }
         }
     }
 
@@ -261,19 +267,56 @@ impl UseLock {
 
 /// A file beside the database, which is made if there is none.
 fn lock_file(url: &DatabaseUrl, suffix: &str) -> anyhow::Result<File> {
-    let shown = url.path.display();
     if url.create {
-        make_private(&url.path).with_context(|| format!("the database {shown} cannot be made"))?;
+        make_private(&url.path).map_err(|error| cannot_be_made(&url.path, &error))?;
     }
     // Two names of one file have one lock.
-    let path = url.path.canonicalize();
-    let path = path.with_context(|| format!("the database {shown} cannot be opened"))?;
+    let path = url.path.canonicalize().map_err(|error| {
+        anyhow::anyhow!(
+            "the database {} cannot be opened ({error}): set DATABASE_URL to the file that is meant",
+            url.path.display()
+        )
+    })?;
     let path = beside(&path, suffix);
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o600);
-    options
-        .open(&path)
-        .with_context(|| format!("the lock {} cannot be made", path.display()))
+    options.open(&path).map_err(|error| {
+        anyhow::anyhow!(
+            "the lock {} beside the database cannot be made ({error}): let the user that the service runs as write in that folder",
+            path.display()
+        )
+    })
+}
+
+/// A sentence for the person who started the program.
+fn cannot_be_made(path: &Path, error: &io::Error) -> anyhow::Error {
+    let shown = path.display();
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "let the user that the service runs as write to it and to its folder, or set DATABASE_URL to another file"
+        }
+        io::ErrorKind::IsADirectory => "set DATABASE_URL to a file in it",
+        _ => "set DATABASE_URL to a file in a folder that can be written",
+    };
+    anyhow::anyhow!("the database {shown} cannot be made or opened for writing ({error}): {advice}")
+}
+
+/// A sentence for the person who started the program.
+fn cannot_be_opened(path: &Path, error: &sqlx::Error) -> anyhow::Error {
+    let shown = path.display();
+    let of_sqlite = error.as_database_error();
+    // SQLite's codes for a damaged file and for one that never was its own (https://sqlite.org/rescode.html).
+    let is_unusable = of_sqlite
+        .and_then(DatabaseError::code)
+        .is_some_and(|code| ["11", "26"].contains(&code.as_ref()));
+    // The library repeats itself otherwise.
+    let why = of_sqlite.map_or_else(|| error.to_string(), |error| error.message().to_owned());
+    let advice = if is_unusable {
+        "set DATABASE_URL to the right file, or bring a backup back with: auth-service restore FILE"
+    } else {
+        "look at the file, its folder and the space on the disk"
+    };
+    anyhow::anyhow!("the database {shown} cannot be opened ({why}): {advice}")
 }
 
 /// `auth.db` and `.lock` become `auth.db.lock`.

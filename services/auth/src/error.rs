@@ -124,10 +124,16 @@ impl Error {
         }
     }
 
-    /// Writes the cause into the log if someone should look.
+    /// Writes the cause into the log if someone should look; no client sees it.
     pub fn log(&self) {
-        if let Self::Database(cause) | Self::Internal(cause) = self {
-            error!(cause = format!("{cause:#}"), "a request failed");
+        match self {
+            Self::Database(cause) => error!(cause = format!("{cause:#}"), "the database failed"),
+            Self::Internal(cause) => error!(
+                cause = format!("{cause:#}"),
+                "a request failed by a fault of ours"
+            ),
+            // The line of the request has the code.
+            _ => {}
         }
     }
 }

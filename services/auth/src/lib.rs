@@ -5,11 +5,12 @@
 //! [`users`] is all SQL about users, [`database`] the file they are in, [`backup`] copies of it. [`commands`] are what an
 //! operator does by hand. [`error`] is what can go wrong, [`code`] how that is called. [`config`] lists the settings.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use axum::extract::FromRef;
-use tracing::warn;
+use tracing::{info, warn};
 use transcription_common::jwt::{Signer, Verifier};
 use transcription_common::management::{Part, Parts};
 use transcription_common::metrics::{BuildInfo, Metrics};
@@ -18,7 +19,7 @@ use transcription_common::server::{self, App, Listeners, ServerSettings};
 
 use crate::accounts::{Authenticator, Registrar};
 use crate::client_address::TrustedProxies;
-use crate::config::{Accounts, Config};
+use crate::config::{Accounts, Config, DatabaseSettings};
 use crate::database::{Database, ServeLock};
 use crate::guesses::Guesses;
 use crate::metrics::AuthMetrics;
@@ -40,6 +41,7 @@ pub mod passwords;
 pub mod routes;
 pub mod users;
 
+const NAME: &str = "auth-service";
 const BUILD: BuildInfo = BuildInfo {
     version: env!("CARGO_PKG_VERSION"),
     revision: match option_env!("BUILD_REVISION") {
@@ -71,6 +73,7 @@ pub struct Service {
     state: AppState,
     metrics: Metrics,
     database: Database,
+    database_path: PathBuf,
     settings: ServerSettings,
     _lock: ServeLock,
 }
@@ -98,8 +101,9 @@ impl Service {
                 "JWT_SECRET_KEY is the example of the old backend's documentation: everybody can make tokens with it; make one of your own with: auth-service make-key FILE"
             );
         }
-        let lock = ServeLock::take(&database.database_url)?;
-        let database = Database::open(&database.database_url).await?;
+        let DatabaseSettings { database_url } = database;
+        let lock = ServeLock::take(&database_url)?;
+        let database = Database::open(&database_url).await?;
         let metrics = Metrics::new(BUILD)?;
         let own_metrics = AuthMetrics::new(&metrics)?;
         let users = Users::new(database.clone());
@@ -133,6 +137,7 @@ impl Service {
             state,
             metrics,
             database,
+            database_path: database_url.path,
             settings,
             _lock: lock,
         })
@@ -148,10 +153,23 @@ impl Service {
             state,
             metrics,
             database,
+            database_path,
             settings,
             _lock,
         } = self;
+        let (address, management) = listeners.addresses()?;
+        let version = BUILD.version;
+        info!(
+            version,
+            revision = BUILD.known_revision(),
+            %address,
+            management.address = management.map(display),
+            database = %database_path.display(),
+            registration = state.registrar.registration.name(),
+            "{NAME} {version} listens on {address}"
+        );
         let app = App {
+            name: NAME,
             routes: routes::table().with_state(state),
             metrics,
             parts: parts(database.clone()),
@@ -161,6 +179,7 @@ impl Service {
         };
         let result = server::serve_app(listeners, app, &settings, stop).await;
         database.close().await;
+        info!("{NAME} has ended");
         result.map(drop).context("serving")
     }
 }

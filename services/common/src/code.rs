@@ -177,7 +177,7 @@ codes! {
     NOT_READY: 503 "not_ready" {
         meaning: "The service cannot do its work now.",
         caller: "Wait: the service asks again by itself, and is ready as soon as every part is.",
-        operator: "`parts` says which part fails; the log line `not ready` has the cause beside it. Database: the file of `DATABASE_URL`, its disk and its permissions. Bucket: `S3_BUCKET_NAME`, the credentials, the endpoint. A service that was told to stop is not ready either.",
+        operator: "`parts` says which part fails; the log line that begins with `not ready` has the cause. Database: the file of `DATABASE_URL`, its disk and its permissions. Bucket: `S3_BUCKET_NAME`, the credentials, the endpoint. A service that was told to stop is not ready either.",
     }
     INTERNAL: 500 "internal" {
         meaning: "Something went wrong on our side.",

@@ -24,7 +24,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tempfile::NamedTempFile;
-use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::clock;
@@ -32,6 +31,7 @@ use crate::code;
 use crate::files::folder_of;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
+use crate::request::RequestLog;
 
 /// A shorter key could be found by trying (RFC 7518 §3.2 asks for the size of the hash).
 const MIN_KEY_BYTES: usize = 32;
@@ -288,19 +288,18 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let verifier = Arc::<Verifier>::from_ref(state);
+        let log = RequestLog::of(parts);
         match verifier.verify(&parts.headers) {
-            Ok(user) => Ok(user),
+            Ok(user) => {
+                log.user(&user.id);
+                Ok(user)
+            }
             Err(rejection) => {
                 verifier
                     .rejected
                     .with_label_values(&[rejection.name()])
                     .inc();
-                match rejection {
-                    Rejection::Missing | Rejection::Expired => {
-                        info!(reason = %rejection, "token not taken");
-                    }
-                    _ => warn!(reason = %rejection, "token not taken"),
-                }
+                log.token_rejected(rejection.name());
                 Err(rejection.into())
             }
         }

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tracing::{error, warn};
+use tracing::error;
 use utoipa::{OpenApi, ToSchema};
 
 use crate::code;
@@ -37,12 +37,14 @@ impl Stopping {
         self.0.store(true, Ordering::Release);
     }
 
-    fn has_begun(&self) -> bool {
+    /// Whether it was told.
+    pub fn has_begun(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
-/// A part that a service needs, and what is wrong with it. The sentence is for clients: no internals, no secrets.
+/// A part that a service needs, and what is wrong with it. The sentence is for clients: no internals, no secrets. The cause is for
+/// the log, and whoever asks the part writes it there.
 #[derive(Debug)]
 pub struct Part {
     /// The part's name, for example `database`.
@@ -116,11 +118,6 @@ async fn ready(
     if parts.iter().all(|part| part.state.is_ok()) {
         return Ok(Json(Health { status: "ready" }));
     }
-    for Part { name, state } in &parts {
-        if let Err(reason) = state {
-            warn!(part = name, reason, "not ready");
-        }
-    }
     Err(not_ready(parts))
 }
 
@@ -131,6 +128,7 @@ pub fn not_ready(parts: Vec<Part>) -> Problem {
     for Part { name, state } in parts {
         let state = match state {
             Ok(()) => "ok".to_owned(),
+            // The part has told the log why.
             Err(reason) => {
                 sentences.push(format!("{name}: {reason}"));
                 reason

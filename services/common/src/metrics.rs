@@ -37,6 +37,13 @@ pub struct BuildInfo {
     pub revision: &'static str,
 }
 
+impl BuildInfo {
+    /// The commit, if it is known.
+    pub fn known_revision(&self) -> Option<&'static str> {
+        (self.revision != "unknown").then_some(self.revision)
+    }
+}
+
 impl Metrics {
     /// A new registry with the metrics that both services have.
     ///

@@ -22,8 +22,8 @@ use url::Url;
 use utoipa_swagger_ui::{Config, SwaggerFile, serve};
 
 pub use self::welcome::{About, Greeting, Link, Welcome};
-use crate::{code, documentation};
 use crate::problem::Problem;
+use crate::{code, documentation};
 
 mod welcome;
 

@@ -106,14 +106,14 @@ impl Problem {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// The stable name, for programs.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// The sentence for a person.
     pub fn detail(&self) -> &str {
         &self.detail
-    }
-
-    /// The stable name of its kind.
-    pub fn code(&self) -> &'static str {
-        self.code
     }
 
     /// Begins the sentence for a person with another one.

@@ -1,30 +1,40 @@
-//! What every request and every answer gets, whatever the handler: an id, a span, a log line, a metric, a problem body.
+//! What every request and every answer gets, whatever the handler: an id, a span, one log line, a metric, a problem body.
 
 use std::any::Any;
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt::{self, Display};
+use std::io;
+use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, ALLOW, AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
     ORIGIN, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use prometheus::IntGauge;
+use http_body::{Body as _, Frame, SizeHint};
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
-use tracing::field::Empty;
-use tracing::{Instrument, Span, debug, error, error_span, info};
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Level, Span, error, error_span, event};
 use url::{Origin, Url};
 use uuid::Uuid;
 
 use crate::code;
-use crate::management;
+use crate::management::{self, Stopping};
 use crate::metrics::Metrics;
 use crate::problem::{self, Problem};
 use crate::telemetry::record_context;
@@ -34,12 +44,18 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 128;
 /// Swagger UI sends it when it asks for a token.
 const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+const MAX_PATH_BYTES: usize = 128;
 /// How long a browser may remember what it was allowed.
 const PREFLIGHT_AGE: Duration = Duration::from_mins(10);
 
 /// Wraps a finished route table: unknown addresses and methods become problems, so does a panic, the allowed origins may call
 /// from a browser, and every answer carries its request id, is counted and is logged once.
-pub fn instrument(router: Router, metrics: &Metrics, origins: &AllowedOrigins) -> Router {
+pub fn instrument(
+    router: Router,
+    metrics: &Metrics,
+    origins: &AllowedOrigins,
+    stopping: &Stopping,
+) -> Router {
     let router = router
         .fallback(|| async { Problem::from(code::NOT_FOUND) })
         .method_not_allowed_fallback(|| async { Problem::from(code::METHOD_NOT_ALLOWED) })
@@ -51,6 +67,10 @@ pub fn instrument(router: Router, metrics: &Metrics, origins: &AllowedOrigins) -
             .layer(middleware::from_fn_with_state(router, only_preflights)),
         None => router,
     };
+    let escort = Escort {
+        metrics: metrics.clone(),
+        stopping: stopping.clone(),
+    };
     router
         // Nothing that is no page of ours is to be taken for one.
         .layer(SetResponseHeaderLayer::if_not_present(
@@ -61,7 +81,7 @@ pub fn instrument(router: Router, metrics: &Metrics, origins: &AllowedOrigins) -
             X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ))
-        .layer(middleware::from_fn_with_state(metrics.clone(), accompany))
+        .layer(middleware::from_fn_with_state(escort, accompany))
 }
 
 /// The layer for browsers answers whatever has the method OPTIONS; what no browser asked before a request goes past it.
@@ -78,49 +98,309 @@ async fn only_preflights(State(router): State<Router>, request: Request, next: N
     next.run(request).await
 }
 
-async fn accompany(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+/// What is needed to accompany a request.
+#[derive(Clone)]
+struct Escort {
+    metrics: Metrics,
+    stopping: Stopping,
+}
+
+async fn accompany(State(escort): State<Escort>, mut request: Request, next: Next) -> Response {
     let request_id = request_id(request.headers());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("", MatchedPath::as_str);
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("", MatchedPath::as_str);
     let method = method_name(request.method());
     // An error span, so that no usual filter takes the request id from the lines within.
     let span = error_span!(
         "request",
+        user.id = Empty,
+        transcription.id = Empty,
+        token.rejected = Empty,
         request_id,
         trace_id = Empty,
         http.request.method = method,
         http.route = route,
         http.response.status_code = Empty,
+        url.path = Empty,
         otel.name = Empty,
         otel.kind = Empty,
         otel.status_code = Empty,
     );
+    if matched.is_none() {
+        // Without the query, which may hold a token.
+        span.record("url.path", beginning_of(request.uri().path()));
+    }
     record_context(&span, request.headers(), || format!("{method} {route}"));
-    let active = Active::new(&metrics.active_requests);
+    let log = RequestLog {
+        span: span.clone(),
+        seen: Arc::default(),
+    };
+    let seen = Arc::clone(&log.seen);
+    request.extensions_mut().insert(log);
+    if !request.body().is_end_stream() {
+        let seen = Arc::clone(&seen);
+        request = request.map(|body| Body::new(Received { body, seen }));
+    }
     let answer = async {
-        let start = Instant::now();
+        let attended = Attended::new(&escort, method, route, seen);
         let mut response = next.run(request).await;
+        let code = code_of(&response);
         problem::add_request_id(&mut response, &request_id);
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
-        let status = response.status();
-        let seconds = start.elapsed().as_secs_f64();
-        metrics
-            .requests
-            .with_label_values(&[method, route, status.as_str()])
-            .observe(seconds);
-        record_answer(&Span::current(), status);
-        // Probes come every few seconds.
-        if management::ROUTES.contains(&route) {
-            debug!(duration_seconds = seconds, "answered");
-        } else {
-            info!(duration_seconds = seconds, "answered");
-        }
-        drop(active);
+        attended.answered(&response, code);
         response
     };
     answer.instrument(span).await
+}
+
+/// Why a request was refused, for the log: by its [`Problem`], or by what else the handler put into the answer's extensions.
+fn code_of(response: &Response) -> Option<&'static str> {
+    let extensions = response.extensions();
+    let of_problem = extensions.get::<Problem>().map(Problem::code);
+    of_problem.or_else(|| extensions.get::<RefusalCode>().map(|code| code.0))
+}
+
+/// The code of a refusal whose body is no [`Problem`], in the extensions of the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct RefusalCode(pub &'static str);
+
+/// As much of a path as is worth a log line. Paths that are no routes of ours are mostly written by programs that look for
+/// holes.
+fn beginning_of(path: &str) -> &str {
+    &path[..path.floor_char_boundary(MAX_PATH_BYTES)]
+}
+
+/// The log lines of a request, for whoever learns what they should tell.
+#[derive(Clone)]
+pub struct RequestLog {
+    span: Span,
+    seen: Arc<Seen>,
+}
+
+impl RequestLog {
+    /// That of the request with this head.
+    pub fn of(parts: &Parts) -> Self {
+        let of_request = parts.extensions.get::<Self>().cloned();
+        // Only where nobody accompanies the request.
+        of_request.unwrap_or_else(|| Self {
+            span: Span::none(),
+            seen: Arc::default(),
+        })
+    }
+
+    /// All lines from now on tell this user's id.
+    pub fn user(&self, id: &(impl Display + ?Sized)) {
+        self.span.record("user.id", display(id));
+    }
+
+    /// All lines from now on tell the id of the recording that was accepted.
+    pub fn transcription(&self, id: Uuid) {
+        self.span.record("transcription.id", display(id));
+    }
+
+    /// All lines from now on tell why the token was not taken.
+    pub fn token_rejected(&self, reason: &'static str) {
+        self.span.record("token.rejected", reason);
+    }
+
+    /// Whether nobody waits for the answer any more: no line will tell what became of the request.
+    pub fn is_abandoned(&self) -> bool {
+        self.seen.abandoned.load(Ordering::Acquire)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for RequestLog {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(parts))
+    }
+}
+
+/// What was seen of a client.
+#[derive(Default)]
+struct Seen {
+    received_bytes: AtomicU64,
+    /// It hung up before its body was complete.
+    broke_off: AtomicBool,
+    abandoned: AtomicBool,
+}
+
+/// The body of a request, counted as it comes in.
+struct Received {
+    body: Body,
+    seen: Arc<Seen>,
+}
+
+impl http_body::Body for Received {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.seen
+                    .received_bytes
+                    .fetch_add(bytes as u64, Ordering::Relaxed);
+            }
+            Some(Err(error)) if is_of_connection(error) => {
+                self.seen.broke_off.store(true, Ordering::Relaxed);
+            }
+            Some(Err(_)) | None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Whether the connection ended, and not that the client sent what HTTP does not know.
+fn is_of_connection(error: &(dyn Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        let is_of_client = matches!(
+            error.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+        );
+        return !is_of_client;
+    }
+    error.source().is_some_and(is_of_connection)
+}
+
+/// A request from its head to its answer, or to the end of its connection if that comes first.
+struct Attended<'a> {
+    escort: &'a Escort,
+    method: &'static str,
+    route: &'a str,
+    seen: Arc<Seen>,
+    start: Instant,
+    is_answered: bool,
+}
+
+impl<'a> Attended<'a> {
+    fn new(escort: &'a Escort, method: &'static str, route: &'a str, seen: Arc<Seen>) -> Self {
+        escort.metrics.active_requests.inc();
+        Self {
+            escort,
+            method,
+            route,
+            seen,
+            start: Instant::now(),
+            is_answered: false,
+        }
+    }
+
+    fn answered(mut self, response: &Response, code: Option<&'static str>) {
+        let status = response.status();
+        let seconds = self.start.elapsed().as_secs_f64();
+        self.escort
+            .metrics
+            .requests
+            .with_label_values(&[self.method, self.route, status.as_str()])
+            .observe(seconds);
+        record_answer(&Span::current(), status);
+        // An answer that nobody hears is none.
+        if self.seen.broke_off.load(Ordering::Relaxed) {
+            return;
+        }
+        self.is_answered = true;
+        let level = match status {
+            // Probes come every few seconds.
+            _ if self.is_probe() => Level::DEBUG,
+            _ if status.is_server_error() => Level::WARN,
+            _ => Level::INFO,
+        };
+        let end = End {
+            how: format_args!(" answered {}", status.as_u16()),
+            code,
+            sent_bytes: response.body().size_hint().exact(),
+        };
+        self.log(level, &end);
+    }
+
+    fn is_probe(&self) -> bool {
+        management::ROUTES.contains(&self.route)
+    }
+
+    fn log(&self, level: Level, end: &End<'_>) {
+        let End {
+            how,
+            code,
+            sent_bytes,
+        } = end;
+        let Self { method, route, .. } = self;
+        let what = if route.is_empty() {
+            " to an unknown address"
+        } else {
+            route
+        };
+        let space = if route.is_empty() { "" } else { " " };
+        // A microsecond is fine enough.
+        let seconds = (self.start.elapsed().as_secs_f64() * 1e6).round() / 1e6;
+        let received_bytes = self.seen.received_bytes.load(Ordering::Relaxed);
+        macro_rules! write_line {
+            ($level:expr) => {
+                event!(
+                    $level,
+                    code,
+                    duration_seconds = seconds,
+                    http.request.body.size = received_bytes,
+                    http.response.body.size = sent_bytes,
+                    "{method}{space}{what}{how}"
+                )
+            };
+        }
+        match level {
+            Level::WARN => write_line!(Level::WARN),
+            Level::INFO => write_line!(Level::INFO),
+            _ => write_line!(Level::DEBUG),
+        }
+    }
+}
+
+impl Drop for Attended<'_> {
+    fn drop(&mut self) {
+        self.escort.metrics.active_requests.dec();
+        if self.is_answered {
+            return;
+        }
+        self.seen.abandoned.store(true, Ordering::Release);
+        let how = if self.escort.stopping.has_begun() {
+            format_args!(": not answered, since the service stops or the client hung up")
+        } else {
+            format_args!(": the client hung up")
+        };
+        let level = if self.is_probe() {
+            Level::DEBUG
+        } else {
+            Level::INFO
+        };
+        let end = End {
+            how,
+            code: None,
+            sent_bytes: None,
+        };
+        self.log(level, &end);
+    }
+}
+
+/// How a request ended, as its line tells.
+struct End<'a> {
+    how: fmt::Arguments<'a>,
+    code: Option<&'static str>,
+    sent_bytes: Option<u64>,
 }
 
 fn record_answer(span: &Span, status: StatusCode) {
@@ -148,22 +428,6 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
-/// Counts a request from its head to its answer, also if the client hangs up before.
-struct Active(IntGauge);
-
-impl Active {
-    fn new(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
 /// A fault of ours ends the request and nothing else. The message may hold what the client sent: only its place is logged,
 /// by the hook that [`log_panics`] installs.
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
@@ -174,7 +438,10 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
-        error!(place, "a fault in the program: it panicked");
+        error!(
+            place,
+            "a fault in the program: it panicked; please report the place"
+        );
     }));
 }
 
@@ -277,6 +544,7 @@ mod tests {
             routes,
             &metrics.unwrap(),
             &AllowedOrigins::Listed(Vec::new()),
+            &Stopping::default(),
         );
         let ask = async |path: &str| {
             let request = Request::get(path).body(Body::empty()).unwrap();

@@ -34,6 +34,8 @@ const MAX_CONNECTIONS: u64 = 4096;
 const OTHER_FILES: u64 = 128;
 /// How long to wait before accepting again when the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How often that is told, at most.
+const ACCEPT_SILENCE: Duration = Duration::from_secs(10);
 /// How long probes in flight may take after everything else has ended.
 const MANAGEMENT_GRACE: Duration = Duration::from_secs(1);
 
@@ -98,6 +100,11 @@ pub async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListe
         io::ErrorKind::PermissionDenied => anyhow::anyhow!(
             "listening on {address} is not permitted: set {setting} to a port above 1023"
         ),
+        io::ErrorKind::AddrNotAvailable => anyhow::anyhow!(
+            "{} is no address of this machine: set {setting} to one that is, for example {setting}=0.0.0.0:{}",
+            address.ip(),
+            address.port()
+        ),
         _ => anyhow::anyhow!("listening on {address} ({setting}) failed: {error}"),
     })
 }
@@ -122,10 +129,21 @@ impl Listeners {
         };
         Ok(Self { public, management })
     }
+
+    /// Both addresses, as they were given.
+    pub fn addresses(&self) -> anyhow::Result<(SocketAddr, Option<SocketAddr>)> {
+        let doing = "reading the listening address";
+        let public = self.public.local_addr().context(doing)?;
+        let management = self.management.as_ref().map(TcpListener::local_addr);
+        let management = management.transpose().context(doing)?;
+        Ok((public, management))
+    }
 }
 
 /// What a service answers, and what both services need to know of it.
 pub struct App {
+    /// Its name.
+    pub name: &'static str,
     /// Its own routes.
     pub routes: Router,
     /// Its metrics.
@@ -147,6 +165,7 @@ pub async fn serve_app(
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<Instant> {
     let App {
+        name,
         routes,
         metrics,
         parts,
@@ -162,7 +181,8 @@ pub async fn serve_app(
         parts,
         stopping: stopping.clone(),
     });
-    let instrument = |routes| request::instrument(routes, &metrics, &settings.cors_allowed_origins);
+    let origins = &settings.cors_allowed_origins;
+    let instrument = |routes| request::instrument(routes, &metrics, origins, &stopping);
     let (public, apart) = match listeners.management {
         None => (instrument(all.merge(management)), None),
         Some(listener) => {
@@ -180,10 +200,15 @@ pub async fn serve_app(
         if !delay.is_zero() {
             info!(
                 delay_seconds = delay.as_secs(),
-                "told to stop: not ready, but still taking requests"
+                "{name} was told to stop: not ready, but still taking requests for the delay"
             );
             sleep(delay).await;
         }
+        info!(
+            in_flight = metrics.active_requests.get(),
+            grace_seconds = settings.grace().as_secs(),
+            "{name} stops: finishing what is in flight"
+        );
     };
     let result = serve(listeners.public, public, stop, settings.grace()).await;
     // Last, so that a probe hears "not ready" and not a refused connection.
@@ -204,9 +229,10 @@ pub async fn serve(
     let address = listener
         .local_addr()
         .context("reading the listening address")?;
-    info!(%address, "listening");
+    debug!(%address, "listening");
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(places()));
+    let mut told = None::<Instant>;
     tokio::pin!(stop);
     loop {
         let accepted = async {
@@ -232,16 +258,24 @@ pub async fn serve(
             }
             // Out of file descriptors, or the client has gone already: neither ends the server.
             Err(error) => {
-                warn!(%error, "a connection could not be accepted");
+                // It lasts until another connection ends, and comes ten times a second.
+                if told.is_none_or(|told| told.elapsed() > ACCEPT_SILENCE) {
+                    warn!(%error, %address, "a connection could not be accepted, will try again");
+                    told = Some(Instant::now());
+                }
                 sleep(ACCEPT_RETRY).await;
             }
         }
     }
     let stopped = Instant::now();
     drop(listener);
-    info!(%address, "stopping: finishing what is in flight");
+    debug!(%address, "listening no more");
     if timeout(grace, connections.shutdown()).await.is_err() {
-        warn!(%address, grace_seconds = grace.as_secs(), "requests were still in flight after the grace period");
+        warn!(
+            %address,
+            grace_seconds = grace.as_secs(),
+            "requests were still in flight after the grace period and are cut off: SHUTDOWN_GRACE_SECONDS gives them longer"
+        );
     }
     Ok(stopped)
 }

@@ -1,24 +1,30 @@
 //! Logs on standard error, as JSON lines for machines or short lines for people, and traces by OTLP.
 
-use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
-use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 use url::Url;
 
+use self::lines::Lines;
 pub use self::trace::{Telemetry, record_context};
 use crate::tls::TlsSettings;
 
 mod json;
+mod lines;
+mod pretty;
 mod trace;
 
 /// The form of OTLP that is spoken, and OpenTelemetry's default.
 const HTTP_PROTOBUF: &str = "http/protobuf";
+/// Which log lines are written if nobody says.
+const DEFAULT_FILTER: &str = "info";
+/// The same, without what the AWS SDK tells of the places where it looks for a region and for credentials, answers of theirs and
+/// all: what comes of it is told by our own line about the bucket.
+const QUIET_FILTER: &str = "info,aws_config=error";
 
 /// How to log and where to send traces.
 #[derive(Clone, Debug, Args)]
@@ -27,7 +33,7 @@ pub struct TelemetrySettings {
     #[arg(long, env = "LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
     /// Which log lines are written, for example `info,sqlx=warn`.
-    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    #[arg(long, env = "RUST_LOG", default_value = DEFAULT_FILTER)]
     pub rust_log: Filter,
     /// Where traces are sent, as OTLP over HTTP, for example `http://collector:4318`. Without it none are made. Further
     /// `OTEL_*` variables are taken as OpenTelemetry defines them.
@@ -130,25 +136,17 @@ pub fn init(
 ) -> anyhow::Result<Telemetry> {
     // Also where there are no traces to be sent: a file that is not one is found at the start.
     tls.certificates()?;
-    let Filter(filter) = &settings.rust_log;
+    let filter = match &settings.rust_log {
+        Filter(filter) if filter == DEFAULT_FILTER => QUIET_FILTER,
+        Filter(filter) => filter,
+    };
     let filter = EnvFilter::try_new(filter)?;
     // Whatever the filter: a line that it lets through tells its request.
     let our_spans = filter_fn(|metadata| metadata.is_span() && trace::is_ours(metadata));
     let filter = filter.or(our_spans.with_max_level_hint(LevelFilter::INFO));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        // Colours are for terminals; in a file or a pipe they are noise.
-        .with_ansi(io::stderr().is_terminal());
-    let lines = match settings.log_format {
-        LogFormat::Json => lines
-            .fmt_fields(JsonFields::new())
-            .event_format(json::JsonLines)
-            .boxed(),
-        LogFormat::Pretty => lines.compact().boxed(),
-    };
     let (telemetry, spans) = trace::start(settings, tls, program)?;
     tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
+        .with(Lines::new(settings.log_format).with_filter(filter))
         .with(spans)
         .try_init()
         .map_err(|error| anyhow::anyhow!("starting the log: {error}"))?;

@@ -64,7 +64,7 @@ impl DataFolder {
                 let key = SecretKey::generate()?;
                 key.write_new(&path)
                     .with_context(|| format!("the signing key cannot be written to {shown}"))?;
-                info!(file = %shown, "a signing key was made");
+                info!(file = %shown, "a signing key was made: keep the file, for without it everybody has to log in again");
                 Ok(key)
             }
             Err(error) => {

@@ -82,6 +82,9 @@ impl Store {
 }
 
 fn refuse(cause: &str) -> Response {
-    error!(cause, "the store failed");
+    error!(
+        cause,
+        "the store on the local disk failed: look at the data folder and the space on the disk"
+    );
     StatusCode::INTERNAL_SERVER_ERROR.into_response()
 }

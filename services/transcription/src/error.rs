@@ -223,37 +223,25 @@ impl Error {
         }
     }
 
-    fn log(&self, id: Option<Uuid>) {
-        // Empty before a recording is accepted.
-        let id = id.map(tracing::field::display);
+    /// Writes the cause into the log if someone should look; no client sees it. All else is in the line of the request, unless that
+    /// says no more than that the client hung up.
+    fn log(&self, is_abandoned: bool) {
         match self {
-            Self::Internal(cause) => {
-                error!(
-                    transcription.id = id,
-                    cause = format!("{cause:#}"),
-                    "a request failed"
-                );
-            }
-            Self::EngineMisconfigured(cause) => {
-                error!(
-                    transcription.id = id,
-                    cause = format!("{cause:#}"),
-                    "the engine's settings are wrong"
-                );
-            }
-            Self::Engine(cause) => {
-                error!(
-                    transcription.id = id,
-                    cause = format!("{cause:#}"),
-                    "the engine failed"
-                );
-            }
-            Self::Storage(cause) => error!(transcription.id = id, %cause, "the storage failed"),
-            other => warn!(
-                transcription.id = id,
-                code = other.code(),
-                "a request was refused"
+            Self::Internal(cause) => error!(
+                cause = format!("{cause:#}"),
+                "a request failed by a fault of ours"
             ),
+            Self::EngineMisconfigured(cause) => error!(
+                cause = format!("{cause:#}"),
+                "the engine's settings are wrong: check its key and its model"
+            ),
+            Self::Engine(cause) => error!(cause = format!("{cause:#}"), "the engine failed"),
+            Self::Storage(cause) => error!(%cause, "the bucket failed"),
+            other if is_abandoned => warn!(
+                code = other.code(),
+                "a recording is stored but not transcribed, and its caller has gone"
+            ),
+            _ => {}
         }
     }
 }
@@ -304,12 +292,12 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// What is said of a recording that was accepted under this id and key.
-    pub fn of_accepted(error: Error, id: Uuid, audio_key: ObjectKey) -> Self {
-        error.log(Some(id));
+    /// What is said of a recording that was accepted under this id and key; is there still someone to hear it?
+    pub fn of_accepted(error: Error, accepted: (Uuid, ObjectKey), is_abandoned: bool) -> Self {
+        error.log(is_abandoned);
         Self {
             error,
-            accepted: Some((id, audio_key)),
+            accepted: Some(accepted),
         }
     }
 
@@ -322,7 +310,7 @@ impl Failure {
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
-        error.log(None);
+        error.log(false);
         Self {
             error,
             accepted: None,

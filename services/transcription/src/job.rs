@@ -8,9 +8,10 @@ use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, error, info, instrument, warn};
+use tracing::{Instrument, debug, error, info, instrument, warn};
 use transcription_common::clock;
 use transcription_common::jwt::UserId;
+use transcription_common::request::RequestLog;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::admission::Place;
@@ -56,6 +57,8 @@ pub struct Job {
     pub jobs: TaskTracker,
     /// What the reader of the form holds.
     pub unread: Unread,
+    /// What the lines of the request tell.
+    pub log: RequestLog,
     /// How the service ends.
     pub ending: Ending,
 }
@@ -107,8 +110,10 @@ impl Job {
         self.metrics.stage(Stage::StoreAudio, start.elapsed());
         let id = accepted.manifest.id;
         let audio_key = accepted.audio_key.clone();
+        let log = self.log.clone();
         let transcribed = self.transcribe(accepted).await;
-        transcribed.map_err(|error| Failure::of_accepted(error, id, audio_key))
+        transcribed
+            .map_err(|error| Failure::of_accepted(error, (id, audio_key), log.is_abandoned()))
     }
 
     #[instrument(name = "transcriptions.store_audio", skip_all)]
@@ -171,7 +176,8 @@ impl Job {
             self.storage.remove(&audio_key).await;
             return Err(error.into());
         }
-        info!(transcription.id = %id, user.id = %self.user, size_bytes, "a recording was accepted");
+        self.log.transcription(id);
+        debug!(size_bytes, "a recording was accepted");
         self.metrics.audio_bytes.inc_by(size_bytes);
         self.metrics
             .audio_seconds
@@ -265,17 +271,22 @@ impl Job {
         self.metrics.stage(Stage::StoreTranscript, start.elapsed());
         let id = complete.manifest.id;
         let Err(error) = stored else {
-            info!(transcription.id = %id, user.id = %self.user, truncated, "a transcription is complete");
+            if self.log.is_abandoned() {
+                // The line of the request said no more than that.
+                info!("a transcription is complete, though its caller has gone");
+            } else {
+                debug!("a transcription is complete");
+            }
             return Ok(complete);
         };
-        warn!(transcription.id = %id, user.id = %self.user, %error, "a text could not be stored, will try again");
+        warn!(%error, "a text could not be stored and is kept in memory, will try again");
         let complete = Complete {
             is_pending: true,
             ..complete
         };
         if !room.hold(&self.user, complete.clone()) {
             // The caller has it at least.
-            error!(transcription.id = %id, user.id = %self.user, "a text is neither stored nor kept: too many wait");
+            error!("a text is neither stored nor kept, since too many wait: look after the bucket");
             let manifest = Manifest {
                 transcript: None,
                 ..complete.manifest.clone()
@@ -289,7 +300,11 @@ impl Job {
             let attempt = || store(&storage, &user, &stored);
             if keep_trying(attempt, &ending, usize::MAX).await {
                 pending.remove(&user, id);
-                info!(transcription.id = %id, user.id = %user, "a text that had waited is stored");
+                info!("a text that had waited is stored");
+            } else {
+                error!(
+                    "a text is lost: the bucket did not take it before the service ended, and its recording stays in state stored"
+                );
             }
         };
         self.jobs.spawn(later.in_current_span());
@@ -297,7 +312,6 @@ impl Job {
     }
 
     async fn record_failure(&self, manifest: Manifest, error: &Error) {
-        let id = manifest.id;
         let manifest = Manifest {
             state: State::Failed,
             code: Some(error.code().to_owned()),
@@ -305,13 +319,15 @@ impl Job {
             ..manifest
         };
         if let Err(error) = write(&self.storage, &self.user, &manifest).await {
-            warn!(%error, transcription.id = %id, "that a transcription failed could not be stored, will try again");
+            warn!(%error, "that a transcription failed could not be stored, will try again");
             let (storage, user) = (self.storage.clone(), self.user.clone());
             let ending = self.ending.clone();
             let later = async move {
                 let attempt = || write(&storage, &user, &manifest);
                 if !keep_trying(attempt, &ending, MANIFEST_ATTEMPTS).await {
-                    error!(transcription.id = %id, "a failed transcription stays in state stored");
+                    error!(
+                        "a failed transcription stays in state stored, since the bucket took no word of it"
+                    );
                 }
             };
             self.jobs.spawn(later.in_current_span());
@@ -353,7 +369,7 @@ where
         tokio::select! {
             result = attempt() => match result {
                 Ok(()) => return true,
-                Err(error) => warn!(%error, "the bucket still fails"),
+                Err(error) => debug!(%error, "the bucket still fails"),
             },
             () = ending.cut.cancelled() => return false,
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{info, warn};
 use transcription_common::jwt::Verifier;
 use transcription_common::management::{Part, Parts};
 use transcription_common::metrics::{BuildInfo, Metrics};
@@ -44,6 +44,7 @@ pub mod stop;
 pub mod storage;
 pub mod upload;
 
+const NAME: &str = "transcription-service";
 const BUILD: BuildInfo = BuildInfo {
     version: env!("CARGO_PKG_VERSION"),
     revision: match option_env!("BUILD_REVISION") {
@@ -81,6 +82,17 @@ pub struct Service {
     metrics: Metrics,
     settings: ServerSettings,
     auth_token_url: Option<Url>,
+    about: About,
+}
+
+/// What the person who starts the service wants to see once.
+struct About {
+    bucket: String,
+    /// Another S3 than Amazon's. The origin alone: an address may hold a password.
+    endpoint: Option<String>,
+    region: Option<String>,
+    places: usize,
+    places_per_user: usize,
 }
 
 impl Service {
@@ -109,6 +121,16 @@ impl Service {
         own_metrics
             .capacity
             .set(i64::try_from(places).unwrap_or(i64::MAX));
+        let about = About {
+            bucket: s3.s3_bucket_name.clone(),
+            endpoint: s3
+                .aws_endpoint_url_s3
+                .as_ref()
+                .map(|url| url.origin().ascii_serialization()),
+            region: s3.aws_region.clone(),
+            places,
+            places_per_user: settings.max_concurrent_per_user.get(),
+        };
         let storage = Storage::connect(s3, &tls, own_metrics.clone()).await?;
         let pending = Pending::new(places, own_metrics.pending_bytes.clone());
         let workshop = Workshop {
@@ -144,6 +166,7 @@ impl Service {
             metrics,
             settings: settings_of_server,
             auth_token_url,
+            about,
         })
     }
 
@@ -158,7 +181,9 @@ impl Service {
             metrics,
             settings,
             auth_token_url,
+            about,
         } = self;
+        about.tell(&listeners, &state.workshop)?;
         let jobs = state.workshop.jobs.clone();
         let leftovers = state.workshop.engine.leftovers();
         let ending = state.workshop.ending.clone();
@@ -168,6 +193,7 @@ impl Service {
         };
         let parts = parts(state.storage.clone());
         let app = App {
+            name: NAME,
             routes: routes::table().with_state(state),
             metrics,
             parts,
@@ -188,12 +214,43 @@ impl Service {
             warn!(
                 unfinished = jobs.len(),
                 left_over = leftovers.len(),
-                "the grace is over; transcriptions that were cut off stay in state stored"
+                "the grace is over: what was cut off stays in state stored; SHUTDOWN_GRACE_SECONDS gives it longer"
             );
             // Uploads are aborted, and files at Google deleted.
             ending.cut.cancel();
             let _ = timeout(CLEANUP_LIMIT, all_ended()).await;
         }
+        info!("{NAME} has ended");
+        Ok(())
+    }
+}
+
+impl About {
+    fn tell(self, listeners: &Listeners, workshop: &Workshop) -> anyhow::Result<()> {
+        let Self {
+            bucket,
+            endpoint,
+            region,
+            places,
+            places_per_user,
+        } = self;
+        let (address, management) = listeners.addresses()?;
+        let version = BUILD.version;
+        info!(
+            version,
+            revision = BUILD.known_revision(),
+            %address,
+            management.address = management.map(display),
+            engine = workshop.engine_name,
+            model = workshop.engine.model(),
+            bucket,
+            s3.endpoint = endpoint,
+            s3.region = region,
+            places,
+            places_per_user,
+            max_upload_bytes = workshop.limits.max_upload_bytes,
+            "{NAME} {version} listens on {address}"
+        );
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ use transcription_common::jwt::{AuthUser, UserId};
 use transcription_common::management;
 use transcription_common::pages::{About, Greeting, Link, Welcome};
 use transcription_common::problem::Problem;
+use transcription_common::request::RequestLog;
 use url::Url;
 use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
@@ -111,10 +112,10 @@ struct TranscribeForm {
     #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
     file: Vec<u8>,
     /// The language that is spoken (BCP-47); found out if left out or empty.
-    #[schema(value_type = String, required = false, example = "en", pattern = "^([A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*)?$")]
+    #[schema(value_type = String, required = false, pattern = "^([A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*)?$")]
     language: Option<String>,
-    /// Words that the recording may hold.
-    #[schema(value_type = String, required = false, max_length = 2000, example = "Dashwood, Norland")]
+    /// Words that the recording may hold, for example names.
+    #[schema(value_type = String, required = false, max_length = 2000)]
     prompt: Option<String>,
 }
 
@@ -245,7 +246,7 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    fn job(&self, user: UserId, unread: Unread) -> Result<Job, Error> {
+    fn job(&self, user: UserId, unread: Unread, log: RequestLog) -> Result<Job, Error> {
         let place = self.admission.admit(&user)?;
         unread.expect_form(self.limits.max_upload_bytes);
         Ok(Job {
@@ -260,6 +261,7 @@ impl Workshop {
             engine_limit: self.limits.engine,
             jobs: self.jobs.clone(),
             unread,
+            log,
             ending: self.ending.clone(),
         })
     }
@@ -291,13 +293,14 @@ async fn transcribe(
     user: AuthUser,
     State(workshop): State<Workshop>,
     Extension(unread): Extension<Unread>,
+    log: RequestLog,
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<Json<TranscriptionView>, Failure> {
     let form = form.map_err(|_| {
         let why = "the header Content-Type is not multipart/form-data with a boundary";
         Error::BrokenForm(why.to_owned())
     });
-    let prepared = form.and_then(|form| Ok((form, workshop.job(user.id, unread)?)));
+    let prepared = form.and_then(|form| Ok((form, workshop.job(user.id, unread, log)?)));
     let (form, job) = prepared.inspect_err(|error| workshop.metrics.request(error.outcome()))?;
     let ran = workshop.jobs.spawn(job.run(form).in_current_span()).await;
     let complete = ran.map_err(|_| {

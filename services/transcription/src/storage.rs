@@ -205,14 +205,23 @@ impl Storage {
         let listed = self.timed("list_objects_v2", "listing the bucket", request);
         let answer = match tokio::time::timeout(READINESS_LIMIT, listed).await {
             Ok(Err(error)) if error.kind != Kind::Denied => {
-                warn!(%error, "the bucket does not answer as it should");
+                warn!(
+                    bucket = &*self.bucket,
+                    %error,
+                    "not ready: the bucket does not answer as it should; check S3_BUCKET_NAME, AWS_REGION, AWS_ENDPOINT_URL_S3 and the keys (transcription-service init-bucket makes a bucket)"
+                );
                 Err("it does not answer as it should.".to_owned())
             }
             Ok(_) => Ok(()),
-            Err(_) => Err(format!(
-                "it did not answer within {} s.",
-                READINESS_LIMIT.as_secs()
-            )),
+            Err(_) => {
+                let limit_seconds = READINESS_LIMIT.as_secs();
+                warn!(
+                    bucket = &*self.bucket,
+                    limit_seconds,
+                    "not ready: the bucket did not answer in time; check AWS_ENDPOINT_URL_S3 and the network"
+                );
+                Err(format!("it did not answer within {limit_seconds} s."))
+            }
         };
         *readiness = Some(Asked {
             at: Instant::now(),
@@ -236,7 +245,7 @@ impl Storage {
     /// Deletes an object that nobody may find. Best effort.
     pub async fn remove(&self, key: &ObjectKey) {
         if let Err(error) = self.delete(key).await {
-            warn!(%error, %key, "an object of a recording that was not accepted may stay in the bucket");
+            warn!(%error, %key, "an object of a recording that was not accepted may stay in the bucket: delete it");
         }
     }
 

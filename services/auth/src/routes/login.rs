@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use transcription_common::json::Json;
 use transcription_common::problem::Problem;
+use transcription_common::request::RequestLog;
 use utoipa::ToSchema;
 
 use super::fields;
@@ -46,6 +47,7 @@ pub struct TokenView {
 impl From<Token> for TokenView {
     fn from(token: Token) -> Self {
         let Token {
+            user_id: _,
             access_token,
             expires_in,
         } = token;
@@ -79,11 +81,13 @@ pub const NOT_STORED: [(HeaderName, HeaderValue); 2] = [
 pub async fn login(
     State(authenticator): State<Authenticator>,
     client: ClientAddress,
+    log: RequestLog,
     body: Result<Json<Login>, Problem>,
 ) -> Result<impl IntoResponse, Error> {
     let Json(login) = body?;
     let (name, password) = login.check()?;
     let token = authenticator.log_in(&name, password, client).await?;
+    log.user(&token.user_id);
     Ok((NOT_STORED, Json(TokenView::from(token))))
 }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use transcription_common::json::Json;
 use transcription_common::problem::{FieldError, Problem};
+use transcription_common::request::RequestLog;
 use utoipa::ToSchema;
 
 use super::{UserView, fields};
@@ -58,6 +59,7 @@ pub async fn register(
     State(registrar): State<Registrar>,
     State(rules): State<Rules>,
     client: ClientAddress,
+    log: RequestLog,
     body: Result<Json<Registration>, Problem>,
 ) -> Result<(StatusCode, Json<UserView>), Error> {
     let account = || {
@@ -65,6 +67,7 @@ pub async fn register(
         registration.check(rules)
     };
     let user = registrar.register(account, client).await?;
+    log.user(&user.id);
     Ok((StatusCode::CREATED, Json(user.into())))
 }
 

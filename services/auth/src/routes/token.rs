@@ -11,6 +11,7 @@ use transcription_common::code::Code;
 use transcription_common::documentation::Example;
 use transcription_common::json::{self, Json, Unread};
 use transcription_common::problem::Problem;
+use transcription_common::request::{RefusalCode, RequestLog};
 use url::form_urlencoded;
 use utoipa::ToSchema;
 
@@ -68,6 +69,7 @@ pub struct OAuthError {
 pub async fn token(
     State(authenticator): State<Authenticator>,
     client: ClientAddress,
+    log: RequestLog,
     request: Request,
 ) -> Result<impl IntoResponse, OAuthError> {
     let is_form = is_form(request.headers());
@@ -75,6 +77,7 @@ pub async fn token(
     let request = TokenRequest::parse(&body).filter(|_| is_form);
     let (name, password) = request.ok_or(oauth::INVALID_REQUEST)?.check()?;
     let token = authenticator.log_in(&name, password, client).await?;
+    log.user(&token.user_id);
     Ok((NOT_STORED, Json(TokenView::from(token))))
 }
 
@@ -198,6 +201,7 @@ impl IntoResponse for OAuthError {
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
+        response.extensions_mut().insert(RefusalCode(self.error));
         response
     }
 }

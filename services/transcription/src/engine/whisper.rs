@@ -53,6 +53,11 @@ impl Whisper {
         let name = directory.file_name().unwrap_or_default().to_string_lossy();
         let name = Arc::<str>::from(name);
         let directory = directory.to_owned();
+        info!(
+            model = &*name,
+            directory = %directory.display(),
+            "loading the Whisper model"
+        );
         let load = move || Model::load(&directory, workers.get());
         let model = tokio::task::spawn_blocking(load)
             .await

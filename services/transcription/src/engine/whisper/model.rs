@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::thread::available_parallelism;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use ct2rs::sys::{self, ComputeType, StorageView, WhisperOptions};
 use serde::Deserialize;
 use tracing::warn;
@@ -68,8 +68,14 @@ impl Model {
     pub fn load(directory: &Path, workers: usize) -> anyhow::Result<Self> {
         let shown = directory.display();
         let no_model = |why: String| {
-            format!("WHISPER_MODEL: {shown} is no Whisper model in CTranslate2's format: {why}")
+            format!(
+                "WHISPER_MODEL: {shown} is no Whisper model in CTranslate2's format: {why}; set it to the folder of one, for example WHISPER_MODEL=/models/base"
+            )
         };
+        ensure!(
+            directory.is_dir(),
+            no_model("there is no such folder".to_owned())
+        );
         let has = |file: &&str| {
             fs::metadata(directory.join(file)).is_ok_and(|file| file.is_file() && file.len() > 0)
         };
@@ -84,7 +90,7 @@ impl Model {
             .with_context(|| no_model(format!("it has neither {}", VOCABULARIES.join(" nor "))))?;
         let tokens = Tokens::load(directory, vocabulary)?;
         check_config(directory, &tokens)
-            .map_err(|error| error.context(no_model("config.json".to_owned())))?;
+            .map_err(|error| anyhow!(no_model(format!("config.json: {error:#}"))))?;
         let threads = available_parallelism().map_or(1, usize::from);
         let config = sys::Config {
             compute_type: ComputeType::INT8,
@@ -95,7 +101,7 @@ impl Model {
         // Before anything is drawn: the library makes its generators when they are first used.
         sys::set_random_seed(SEED);
         let whisper = sys::Whisper::new(directory, config).with_context(|| {
-            format!("WHISPER_MODEL: {shown} cannot be loaded. Is it a Whisper model, and was all of it copied?")
+            format!("WHISPER_MODEL: {shown} cannot be loaded: copy the model again, a file of it is cut off or of another kind")
         })?;
         // From now on and not from the start: jemalloc gives memory of 8 MiB and more back at once if its first piece was
         // asked for before this, and the matrices of a window are large and live for milliseconds.

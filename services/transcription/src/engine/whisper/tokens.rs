@@ -31,8 +31,9 @@ impl Tokens {
     pub fn load(directory: &Path, vocabulary: &str) -> anyhow::Result<Self> {
         let file = directory.join("tokenizer.json");
         let shown = file.display();
-        let mut tokenizer = Tokenizer::from_file(&file)
-            .map_err(|error| anyhow::anyhow!("WHISPER_MODEL: {shown} cannot be read: {error}"))?;
+        let mut tokenizer = Tokenizer::from_file(&file).map_err(|error| {
+            anyhow::anyhow!("WHISPER_MODEL: {shown} cannot be read: {error}; copy the model again")
+        })?;
         let id = |token: &str| {
             tokenizer.token_to_id(token).with_context(|| {
                 format!("WHISPER_MODEL: {shown} has no token {token}: it is no Whisper model's")
@@ -142,7 +143,12 @@ fn last<T>(tokens: &[T], most: usize) -> &[T] {
 
 /// The tokens of the model in their order: a list in JSON, or one a line.
 fn read_vocabulary(file: &Path) -> anyhow::Result<Vec<String>> {
-    let unreadable = || format!("WHISPER_MODEL: {} cannot be read", file.display());
+    let unreadable = || {
+        format!(
+            "WHISPER_MODEL: {} cannot be read: copy the model again",
+            file.display()
+        )
+    };
     let text = fs::read_to_string(file).with_context(unreadable)?;
     if file
         .extension()

@@ -1,10 +1,22 @@
 #!/bin/sh
 # Installs what building the stack needs, if it is missing: compilers and tools by apt, Rust by rustup.
+# Usage: prepare.sh [sources | lint]; with `sources` also the libraries' sources, with `lint` also Rust's formatter and linter.
 set -eu
 
 RUST_NEEDED=1.95
 
+scratch=""
+trap '[ -z "$scratch" ] || rm -f "$scratch"' EXIT
+# A trap that does not exit goes on with the next line.
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 say() { printf '%s\n' "$*"; }
+fail() {
+    say "$*" >&2
+    exit 1
+}
 
 packages=""
 need() { # command, package
@@ -15,24 +27,36 @@ need c++ g++
 need cmake cmake
 need curl curl
 need python3 python3
-python3 -m pip --version >/dev/null 2>&1 || packages="$packages python3-pip"
+python3 -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("pip") is None)' 2>/dev/null || packages="$packages python3-pip"
 [ -e /etc/ssl/certs/ca-certificates.crt ] || packages="$packages ca-certificates"
 [ -e /usr/include/string.h ] || packages="$packages libc6-dev"
 
-if [ -n "$packages" ]; then
+install_packages() {
+    command -v apt-get >/dev/null 2>&1 || fail "Missing:$packages. There is no apt-get here to install them: install them in this system's own way, then run this again."
+    by_hand="apt-get update && apt-get install --no-install-recommends$packages"
     sudo=""
     if [ "$(id -u)" -ne 0 ]; then
-        command -v sudo >/dev/null 2>&1 || {
-            say "Missing:$packages. Install them as root: apt-get install$packages" >&2
-            exit 1
-        }
+        command -v sudo >/dev/null 2>&1 ||
+            fail "Missing:$packages. There is no sudo to install them with: run this as root, then run make again as yourself: $by_hand"
         sudo="sudo"
+        say "Installing by apt needs root; sudo may ask for your password."
     fi
-    say "Installing by apt:$packages"
-    $sudo apt-get update -qq
+    # All of them are 95 MB.
+    say "Installing by apt:$packages ..."
+    # Somebody else's apt may be at work, above all on a machine that has just been started.
+    apt="$sudo env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300"
+    # On a terminal apt shows how far it is; a file is spared that.
+    [ -t 1 ] || apt="$apt -q"
+    # One source that fails need not matter.
+    $apt update || :
+    scratch=$(mktemp)
     # shellcheck disable=SC2086 # a list of names
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages
-fi
+    $apt install -y --no-install-recommends $packages 2>"$scratch" && return
+    # One line for each package says no more than the first ones.
+    grep -v '^debconf: ' "$scratch" | head -n 4 >&2
+    fail "apt could not install$packages. Check the network, /etc/apt and that you may use sudo, then run the same again. By hand, as root: $by_hand"
+}
+[ -z "$packages" ] || install_packages
 
 rust_found() {
     command -v cargo >/dev/null 2>&1 || return 1
@@ -40,27 +64,37 @@ rust_found() {
     [ "$(printf '%s\n%s\n' "$RUST_NEEDED" "$version" | sort -V | head -n 1)" = "$RUST_NEEDED" ]
 }
 install_rust() {
+    advice="Check the network and the proxy (HTTPS_PROXY), or install Rust $RUST_NEEDED or newer yourself, then run the same again."
     if command -v rustup >/dev/null 2>&1; then
-        say "Installing the stable toolchain with rustup ..."
-        rustup toolchain install stable --profile minimal --component clippy,rustfmt
-        rustup default stable
+        say "Installing the stable toolchain with rustup, and making it the default (about 250 MB) ..."
+        { rustup toolchain install stable --profile minimal --component clippy,rustfmt && rustup default stable; } ||
+            fail "rustup could not install it. $advice"
         return
     fi
-    say "Installing it for this user with rustup, from https://rustup.rs ..."
-    installer=$(mktemp)
-    trap 'rm -f "$installer"' EXIT INT TERM
-    curl --proto '=https' --tlsv1.2 -sSf -o "$installer" https://sh.rustup.rs || {
-        say "Rust could not be downloaded. Install Rust $RUST_NEEDED or newer yourself, then run this again." >&2
-        exit 1
-    }
-    sh "$installer" -y --profile minimal --component clippy,rustfmt
+    say "Installing it for this user with rustup, from https://rustup.rs (about 250 MB) ..."
+    scratch=$(mktemp)
+    curl --proto '=https' --tlsv1.2 -sSf -o "$scratch" https://sh.rustup.rs || fail "Rust could not be downloaded. $advice"
+    sh "$scratch" -y --profile minimal --component clippy,rustfmt || fail "Rust could not be installed. $advice"
     PATH="$HOME/.cargo/bin:$PATH"
 }
 if ! rust_found; then
     say "Rust $RUST_NEEDED or newer is not installed (found: ${version:-none})."
     install_rust
-    rust_found || {
-        say "Rust was installed, but cargo is still ${version:-not found}. Check the PATH." >&2
-        exit 1
-    }
+    rust_found || fail "Rust was installed, but cargo is still ${version:-not found}. Check the PATH."
 fi
+
+case "${1:-}" in
+sources)
+    say "Fetching the sources of the libraries, if they are not there yet ..."
+    # As cargo itself names this machine: for other machines there are more.
+    machine=$(cargo --version --verbose | sed -n 's/^host: //p')
+    cargo fetch --locked --target "$machine" ||
+        fail "The sources of the libraries could not be fetched. Check the network and the proxy (HTTPS_PROXY), then run the same again; what has come is kept."
+    ;;
+lint)
+    { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1 || {
+        say "Installing Rust's formatter and linter with rustup ..."
+        rustup component add clippy rustfmt || fail "They could not be installed. Install rustfmt and clippy for $(cargo --version), then run the same again."
+    }
+    ;;
+esac

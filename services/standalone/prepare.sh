@@ -18,6 +18,11 @@ fail() {
     exit 1
 }
 
+# At once, and not when jemalloc is built, a quarter of an hour later.
+case "${CARGO_TARGET_DIR:-$PWD}" in
+*[[:space:]]*) fail "The path ${CARGO_TARGET_DIR:-$PWD} has a space in it, and jemalloc cannot be built in such a folder. Move the project, or set another folder as CARGO_TARGET_DIR." ;;
+esac
+
 packages=""
 need() { # command, package
     command -v "$1" >/dev/null 2>&1 || packages="$packages $2"
@@ -41,21 +46,64 @@ install_packages() {
         sudo="sudo"
         say "Installing by apt needs root; sudo may ask for your password."
     fi
-    # All of them are 95 MB.
-    say "Installing by apt:$packages ..."
-    # Somebody else's apt may be at work, above all on a machine that has just been started.
-    apt="$sudo env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300"
-    # On a terminal apt shows how far it is; a file is spared that.
-    [ -t 1 ] || apt="$apt -q"
-    # One source that fails need not matter.
-    $apt update || :
+    say "Installing by apt:$packages (95 MB to download if none of it is there) ..."
     scratch=$(mktemp)
+    wait_seconds=0
+    # What was broken off in the midst of it before.
+    $sudo dpkg --configure -a >"$scratch" 2>&1 || :
+    # One source of packages that fails need not matter.
+    apt "lists of packages" update || :
     # shellcheck disable=SC2086 # a list of names
-    $apt install -y --no-install-recommends $packages 2>"$scratch" && return
-    # One line for each package says no more than the first ones.
-    grep -v '^debconf: ' "$scratch" | head -n 4 >&2
+    apt "packages" install --no-install-recommends $packages && return
+    if grep -q "Could not get lock" "$scratch"; then
+        say "Another apt is at work, as on a machine that has just been started: waiting for it, for ten minutes at most ..."
+        wait_seconds=600
+        # shellcheck disable=SC2086 # a list of names
+        apt "packages" install --no-install-recommends $packages && return
+    fi
+    # There is one such line for each package.
+    grep '^[EW]: ' "$scratch" | sed -n '1,3p' >&2
     fail "apt could not install$packages. Check the network, /etc/apt and that you may use sudo, then run the same again. By hand, as root: $by_hand"
 }
+
+# Runs apt-get and shows how far it is. What it says is only of interest if it fails, and is in $scratch then.
+apt() { # what is downloaded, arguments of apt-get
+    downloaded="$1 downloaded"
+    shift
+    # shellcheck disable=SC2086 # empty, or sudo
+    {
+        trap : INT
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o "DPkg::Lock::Timeout=$wait_seconds" -o APT::Status-Fd=1 "$@" 2>"$scratch" && say "$apt_is_done"
+    } | {
+        trap '' INT
+        # shellcheck disable=SC2030
+        shown=""
+        result=1
+        while IFS= read -r line; do
+            case "$line" in
+            "$apt_is_done") result=0 ;;
+            dlstatus:*) count "$downloaded" "$line" ;;
+            pmstatus:*) count "packages installed" "$line" ;;
+            esac
+        done
+        # The next line is not to be written over the count.
+        [ -z "$shown" ] || [ ! -t 1 ] || say
+        exit "$result"
+    }
+}
+apt_is_done="apt is done."
+
+count() { # what is counted, apt's line: kind:name, perhaps with a colon in it:percent with a fraction:text
+    percent=$(printf '%s' "$2" | sed -n 's/^[a-z]*:.*:\([0-9]*\)\.[0-9]*:.*/\1/p')
+    [ -n "$percent" ] || return 0
+    # On a terminal each percent, in one line; in a file each tenth.
+    [ -t 1 ] || percent="${percent%?}0"
+    # shellcheck disable=SC2031 # it is called in the same pipe
+    [ "$shown" != "$1 $percent" ] || return 0
+    shown="$1 $percent"
+    if [ -t 1 ]; then printf '\r\033[K  %s: %s %%' "$1" "$percent"; else say "  $1: $percent %"; fi
+}
+
 [ -z "$packages" ] || install_packages
 
 rust_found() {

@@ -79,7 +79,7 @@ explain() { # pip's errors
     *CERTIFICATE_VERIFY_FAILED* | *"certificate verify failed"*)
         fail "the certificate of pip's index is not trusted" "If a proxy with a certificate of its own is between it and here, name that in PIP_CERT"
         ;;
-    *"Retrying (Retry("* | *"imed out"* | *"Connection broken"* | *ProtocolError*)
+    *"(from versions: none)"* | *"Retrying (Retry("* | *"imed out"* | *"Connection broken"* | *ProtocolError*)
         cause=$(printf '%s' "$1" | sed -n "s/.*\(Connection refused\|Name or service not known\|Temporary failure in name resolution\|Network is unreachable\|No route to host\|timed out\|Cannot connect to proxy\|Connection broken\).*/\1/p" | tail -n 1)
         fail "pip's index cannot be reached${cause:+ ($cause)}" "Check the network, the proxy (HTTPS_PROXY) and which index pip uses (python3 -m pip config list)"
         ;;

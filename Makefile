@@ -4,7 +4,7 @@ SHELL := /bin/sh
 # Rust that `prepare` has just installed.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 # What is downloaded, shared by all checkouts.
-export LAB_CACHE ?= $(HOME)/.cache/transcription-lab
+export LAB_CACHE := $(or $(LAB_CACHE),$(HOME)/.cache/transcription-lab)
 
 bin := $(or $(CARGO_TARGET_DIR),target)/release
 recording := tests/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav
@@ -12,59 +12,68 @@ recording := tests/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav
 cargo_build := cargo build --release --workspace --bins --locked
 
 # The slim transcription service is built alone and apart: together with the others it would be built with Whisper.
-slim_bin := $(or $(CARGO_TARGET_DIR),target)/slim/release
+slim_target := $(or $(CARGO_TARGET_DIR),target)/slim
+slim_bin := $(slim_target)/release
 # Nor has the stand-in for Google anything of the others: it is a static program, for an image from scratch.
 stand_in := $(or $(CARGO_TARGET_DIR),target)/stand-in
 
 # What `build_info` tells: the commit that was built.
 export BUILD_REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
-export WHISPER_MODEL ?= $(LAB_CACHE)/models/base
+export WHISPER_MODEL := $(or $(WHISPER_MODEL),$(LAB_CACHE)/models/base)
 run demo: export LOG_FORMAT ?= pretty
 run demo: export RUST_LOG ?= warn
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint build slim stand-in generate bench bench-whisper prepare
+.PHONY: help run demo test lint build slim stand-in generate bench bench-whisper prepare sources model
 
 help: ## Lists the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
-run: build ## Transcribes a recording, then serves on ports 8001 and 8000 until Ctrl-C.
-	@$(bin)/transcription-standalone serve --demo $(recording)
+run: model build ## Transcribes a recording, then serves on ports 8001 and 8000 until Ctrl-C.
+	@"$(bin)/transcription-standalone" serve --demo $(recording)
 
-demo: build ## Transcribes a recording and ends.
-	@$(bin)/transcription-standalone demo $(recording)
+demo: model build ## Transcribes a recording and ends.
+	@"$(bin)/transcription-standalone" demo $(recording)
 
 test: lint build slim stand-in ## Lints, then runs all tests. Installs what they need.
-	@for part in whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool ffmpeg faster-whisper openapi-spec-validator schemathesis playwright chromium; do tests/lab/fetch.sh $$part || exit 1; done
+	@for part in whisper-base whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool ffmpeg faster-whisper openapi-spec-validator schemathesis playwright chromium; do tests/lab/fetch.sh $$part || exit 1; done
 	cargo test --release --workspace --locked --lib --test contract --test black_box
 	@echo "Whisper's tests take all cores and some minutes: one after another ..."
 	cargo test --release --workspace --locked --test whisper -- --test-threads 1
 
-lint: prepare ## Checks formatting and clippy's rules.
+lint: sources ## Checks formatting and clippy's rules.
+	@services/standalone/prepare.sh lint
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 
-build: prepare
-	@[ -e $(bin)/transcription-standalone ] || echo "Building. The first time takes a while (see README): a C++ library is built too."
+build: sources
+	@[ -e "$(bin)/transcription-standalone" ] || echo "Building. The first time takes about a quarter of an hour on 2 cores and 3 GB of disk; while C++ is built the count stands still for some minutes."
 	$(cargo_build)
 
-slim: prepare
-	@[ -e $(slim_bin)/transcription-service ] || echo "Building the transcription service without Whisper, beside the other (a few minutes the first time) ..."
-	cargo build --release --locked --package transcription-service --target-dir $(dir $(slim_bin))
+slim: sources
+	@[ -e "$(slim_bin)/transcription-service" ] || echo "Building the transcription service without Whisper, beside the other (a few minutes the first time) ..."
+	cargo build --release --locked --package transcription-service --target-dir "$(slim_target)"
 
-stand-in: prepare
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --package gemini-stand-in --target x86_64-unknown-linux-gnu --target-dir $(stand_in)
+stand-in: sources
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --package gemini-stand-in --target x86_64-unknown-linux-gnu --target-dir "$(stand_in)"
 
 generate: build ## Writes the files that are made from the code.
-	@$(bin)/generate
+	@"$(bin)/generate"
 
 bench: build ## Measures log-ins a second next to what bcrypt alone can do.
-	@$(bin)/bench
+	@"$(bin)/bench"
 
 bench-whisper: build ## Measures Whisper next to faster-whisper: time, memory, word errors.
-	@for part in whisper-tiny.en seaweedfs faster-whisper; do tests/lab/fetch.sh $$part || exit 1; done
-	@$(bin)/bench-whisper
+	@for part in whisper-base whisper-tiny.en seaweedfs faster-whisper; do tests/lab/fetch.sh $$part || exit 1; done
+	@"$(bin)/bench-whisper"
 
 prepare:
 	@services/standalone/prepare.sh
-	@tests/lab/fetch.sh whisper-base
+
+# Only before the first build: later there is seldom anything to fetch, and cargo does that by itself.
+sources: prepare
+	@[ -e "$(bin)/transcription-standalone" ] || services/standalone/prepare.sh sources
+
+# Before the build: who cannot fetch it hears so at once. Who has another model needs none.
+model: prepare
+	@[ "$$WHISPER_MODEL" != "$$LAB_CACHE/models/base" ] || tests/lab/fetch.sh whisper-base

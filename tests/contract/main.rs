@@ -12,6 +12,7 @@ mod bucket;
 mod credentials;
 mod database;
 mod documentation;
+mod first_minutes;
 mod gemini;
 mod generated;
 mod guessing;

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use reqwest::multipart::{Form, Part};
 use tempfile::TempDir;
@@ -197,4 +198,71 @@ async fn a_transcription_longer_than_the_grace_does_not_keep_the_process_alive()
         !has_text,
         "the process went on until the transcription was done"
     );
+}
+
+#[tokio::test]
+async fn a_second_ctrl_c_ends_at_once() {
+    let folder = TempDir::new().unwrap();
+    let mut stack = Standalone::start(folder.path()).await;
+    let ada = User::register(&stack.auth_url, &stack.transcription_url, "ada").await;
+    let recording = sound::wav(&conversation(&librivox(), 600, 0.3..2.0, 3).samples);
+    let manifests = folder.path().join("data/s3/recordings/private/1/manifests");
+    let call = tokio::spawn(async move { ada.transcribe("long.wav", recording).await });
+    eventually("the recording is accepted", async || {
+        fs::read_dir(&manifests).is_ok_and(|files| files.count() > 0)
+    })
+    .await;
+
+    stack.process.signal("INT");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stack.process.assert_running();
+    let second = Instant::now();
+    stack.process.signal("INT");
+    let status = stack.process.ended().await;
+
+    // The grace is 30 s.
+    assert!(
+        second.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        second.elapsed()
+    );
+    assert!(!status.success());
+    let log = stack.process.log();
+    assert!(log.contains("ended at once"), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
+    call.abort();
+}
+
+#[tokio::test]
+async fn data_dir_moves_everything() {
+    let folder = TempDir::new().unwrap();
+    let settings = Environment::from([("DATA_DIR", "elsewhere/my data".to_owned())]);
+
+    let stack = Standalone::start_with(folder.path(), settings).await;
+    User::register(&stack.auth_url, &stack.transcription_url, "ada").await;
+
+    assert!(folder.path().join("elsewhere/my data/auth.db").is_file());
+    assert!(!folder.path().join("data").exists());
+}
+
+#[tokio::test]
+async fn only_variables_that_set_a_bucket_are_warned_of() {
+    let folder = TempDir::new().unwrap();
+    let settings = [
+        ("AWS_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt"),
+        ("AWS_PROFILE", "work"),
+        ("AWS_REGION", "eu-north-1"),
+        ("S3_BUCKET_NAME", "recordings-of-others"),
+    ];
+    let settings = settings.map(|(name, value)| (name, value.to_owned()));
+
+    let stack = Standalone::start_with(folder.path(), Environment::from(settings)).await;
+
+    let log = stack.process.log();
+    let warnings = log.lines().filter(|line| line.contains("are ignored"));
+    let warnings = warnings.collect::<Vec<_>>();
+    assert_eq!(warnings.len(), 1, "{log}");
+    assert!(warnings[0].contains("AWS_REGION, S3_BUCKET_NAME"), "{log}");
+    assert!(!warnings[0].contains("AWS_PROFILE"), "{log}");
+    assert!(!warnings[0].contains("AWS_CA_BUNDLE"), "{log}");
 }

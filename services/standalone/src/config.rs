@@ -58,7 +58,7 @@ pub struct Config {
     )]
     pub transcription_listen_addr: SocketAddr,
     /// The folder for users, recordings and texts. It is made if it is not there.
-    #[arg(long, default_value = "./data")]
+    #[arg(long, env = "DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
     /// The SQLite file, if it is not auth.db in the data folder.
     #[arg(long, env = "DATABASE_URL")]
@@ -93,13 +93,28 @@ pub struct Config {
     pub tls: TlsSettings,
 }
 
+/// What sets the bucket of the transcription service. Other `AWS_*` are for the user's own tools and say nothing of it.
+const OTHER_S3: [&str; 7] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+];
+
 /// The variables that are set for another S3 than the one in the process, or for another process than this one.
 pub fn ignored_variables() -> Vec<String> {
-    std::env::vars_os()
+    let mut names = std::env::vars_os()
         .filter(|(_, value)| !value.is_empty())
         .filter_map(|(name, _)| name.into_string().ok())
         .filter(|name| {
-            name.starts_with("S3_") || name.starts_with("AWS_") || name == "MANAGEMENT_ADDR"
+            name.starts_with("S3_")
+                || OTHER_S3.contains(&name.as_str())
+                || name == "MANAGEMENT_ADDR"
         })
-        .collect()
+        .collect::<Vec<_>>();
+    names.sort_unstable();
+    names
 }

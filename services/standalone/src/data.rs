@@ -25,7 +25,7 @@ impl DataFolder {
     /// Fails with a sentence if it cannot be made or written.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
-        let advice = "choose another with --data-dir";
+        let advice = "choose another with DATA_DIR";
         make_private(path).map_err(|error| {
             anyhow::anyhow!("the data folder {shown} cannot be made ({error}): {advice}")
         })?;

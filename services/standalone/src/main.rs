@@ -1,13 +1,19 @@
 //! The program `transcription-standalone`.
 
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use transcription_common::{request, server, settings, telemetry};
 use transcription_standalone::config::{Cli, Command, Config};
 use transcription_standalone::demo;
 use transcription_standalone::stack::Stack;
+
+/// An end that takes no longer needs no words.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// As in `transcription-service` with Whisper.
 #[global_allocator]
@@ -34,8 +40,12 @@ fn main() -> ExitCode {
 }
 
 async fn run(config: &Config, recording: Option<&Path>, serves_on: bool) -> anyhow::Result<()> {
-    let stop_signal = server::stop_signal()?;
-    let stack = Box::pin(Stack::build(config.clone())).await?;
+    let mut stop_signal = Box::pin(server::stop_signal()?);
+    let stack = tokio::select! {
+        stack = Box::pin(Stack::build(config.clone())) => stack?,
+        // Nobody was answered yet, so nothing is left to finish.
+        () = &mut stop_signal => return Ok(()),
+    };
     let addresses = stack.addresses.clone();
     let stop = CancellationToken::new();
     let demonstration = async {
@@ -58,6 +68,33 @@ async fn run(config: &Config, recording: Option<&Path>, serves_on: bool) -> anyh
         stop.cancel();
         result
     };
-    let (served, demonstrated) = tokio::join!(stack.serve(stop.clone()), user);
-    demonstrated.and(served)
+    let orderly = async {
+        let (served, demonstrated) = tokio::join!(stack.serve(stop.clone()), user);
+        demonstrated.and(served)
+    };
+    let grace = config.server.grace();
+    tokio::select! {
+        result = orderly => result,
+        result = end_at_once(&stop, grace) => result,
+    }
+}
+
+/// Ends, with an error, when the process is told to stop for the second time. A person who waits for the first is told what for.
+async fn end_at_once(stop: &CancellationToken, grace: Duration) -> anyhow::Result<()> {
+    stop.cancelled().await;
+    let second_signal = server::stop_signal()?;
+    let tell = async {
+        sleep(QUIET).await;
+        if io::stdout().is_terminal() {
+            let grace = grace.as_secs();
+            settings::say(&format!(
+                "Finishing what was begun, for {grace} s at most. Ctrl-C again ends at once."
+            ))?;
+        }
+        std::future::pending::<anyhow::Result<()>>().await
+    };
+    tokio::select! {
+        () = second_signal => anyhow::bail!("ended at once: what was begun is not finished"),
+        result = tell => result,
+    }
 }

@@ -108,7 +108,7 @@ pub fn explain(addresses: &Addresses, recording: &Path) -> anyhow::Result<()> {
     let transcription = format!("http://{}", addresses.transcription);
     let recording = recording.display();
     say(&format!(
-        "\nAccounts at {auth}, transcription at {transcription}. Try it:\n\n\
+        "\nAccounts at {auth}, transcription at {transcription}: open them in a browser, or try it here:\n\n\
          curl {auth}/register --json '{{\"username\": \"ada\", \"email\": \"ada@example.com\", \"password\": \"correct horse\"}}'\n\
          TOKEN=$(curl -s {auth}/login --json '{{\"username_or_email\": \"ada\", \"password\": \"correct horse\"}}' | cut -d '\"' -f 4)\n\
          curl {transcription}/transcribe -H \"Authorization: Bearer $TOKEN\" -F file=@{recording}\n\n\

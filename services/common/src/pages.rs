@@ -30,6 +30,9 @@ mod welcome;
 /// Where Swagger UI is.
 pub const PATH: &str = "/docs";
 
+/// Where the files of Swagger UI are.
+pub const FILES: &str = "/docs/{*path}";
+
 /// What every page may do: load its own files, ask its own service, be framed by nobody.
 const POLICY: &str =
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -78,7 +81,7 @@ pub fn table(documentation: &Value, token_url: Option<&Url>) -> anyhow::Result<R
     let router = Router::new()
         .route(PATH, get(redirect))
         .route("/docs/", get(page))
-        .route("/docs/{*path}", get(file));
+        .route(FILES, get(file));
     Ok(router)
 }
 

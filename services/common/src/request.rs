@@ -36,6 +36,7 @@ use uuid::Uuid;
 use crate::code;
 use crate::management::{self, Stopping};
 use crate::metrics::Metrics;
+use crate::pages;
 use crate::problem::{self, Problem};
 use crate::telemetry::record_context;
 
@@ -317,8 +318,7 @@ impl<'a> Attended<'a> {
         }
         self.is_answered = true;
         let level = match status {
-            // Probes come every few seconds.
-            _ if self.is_probe() => Level::DEBUG,
+            _ if self.is_a_matter_of_course() => Level::DEBUG,
             _ if status.is_server_error() => Level::WARN,
             _ => Level::INFO,
         };
@@ -330,8 +330,9 @@ impl<'a> Attended<'a> {
         self.log(level, &end);
     }
 
-    fn is_probe(&self) -> bool {
-        management::ROUTES.contains(&self.route)
+    /// Probes come every few seconds, and a page brings half a dozen files with it.
+    fn is_a_matter_of_course(&self) -> bool {
+        management::ROUTES.contains(&self.route) || self.route == pages::FILES
     }
 
     fn log(&self, level: Level, end: &End<'_>) {
@@ -382,7 +383,7 @@ impl Drop for Attended<'_> {
         } else {
             format_args!(": the client hung up")
         };
-        let level = if self.is_probe() {
+        let level = if self.is_a_matter_of_course() {
             Level::DEBUG
         } else {
             Level::INFO

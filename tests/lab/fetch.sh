@@ -151,12 +151,14 @@ playwright() {
 }
 
 # Installed and not only unpacked: it needs half of a desktop's libraries.
-chromium() {
+#
+# Not named as the program: `command -v` would find the function.
+install_chromium() {
     command -v chromium >/dev/null 2>&1 && return
     fetching "Chromium" "BSD licence, about 350 MB with what it needs by apt, for the tests"
     # What is wrong with one source need not matter.
     as_root apt-get update -q || :
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium ||
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -q --no-install-recommends chromium ||
         fail "apt cannot install it (see above)" "Check the network and /etc/apt"
 }
 
@@ -273,7 +275,7 @@ faster-whisper) faster_whisper ;;
 openapi-spec-validator) openapi_spec_validator ;;
 schemathesis) schemathesis ;;
 playwright) playwright ;;
-chromium) chromium ;;
+chromium) install_chromium ;;
 *)
     say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis | playwright | chromium" >&2
     exit 2

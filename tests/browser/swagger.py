@@ -75,8 +75,10 @@ def use(page):
     transcribe = operation(page, "/transcribe")
     transcribe.locator("input[type=file]").set_input_files(recording)
     shown["transcribed"] = execute(transcribe)
-    transcribe.locator(".live-responses-table").scroll_into_view_if_needed()
-    picture(page, "answer")
+    # From the page's head to the text.
+    page.set_viewport_size({"width": 1200, "height": 1640})
+    page.evaluate("scrollTo(0, 0)")
+    picture(page, "docs")
     return shown
 
 

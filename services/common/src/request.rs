@@ -1,54 +1,41 @@
 //! What every request and every answer gets, whatever the handler: an id, a span, one log line, a metric, a problem body.
 
 use std::any::Any;
-use std::convert::Infallible;
-use std::error::Error;
-use std::fmt::{self, Display};
-use std::io;
-use std::pin::Pin;
-use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
-    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-    ORIGIN, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_SECURITY_POLICY, ORIGIN, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
-use tracing::field::{Empty, display};
-use tracing::{Instrument, Level, Span, error, error_span, event};
-use url::{Origin, Url};
+use tracing::field::Empty;
+use tracing::{Instrument, error, error_span};
 use uuid::Uuid;
 
+pub use self::attended::RequestLog;
+use self::attended::{Attended, Escort, Received};
+pub use self::origins::AllowedOrigins;
 use crate::code;
-use crate::management::{self, Stopping};
+use crate::management::Stopping;
 use crate::metrics::Metrics;
-use crate::pages;
 use crate::problem::{self, Problem};
 use crate::telemetry::record_context;
+
+mod attended;
+mod origins;
 
 /// The header that carries the request id, in and out.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 128;
-/// Swagger UI sends it when it asks for a token.
-const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 const MAX_PATH_BYTES: usize = 128;
-/// How long a browser may remember what it was allowed.
-const PREFLIGHT_AGE: Duration = Duration::from_mins(10);
-
 /// Wraps a finished route table: unknown addresses and methods become problems, so does a panic, the allowed origins may call
 /// from a browser, and every answer carries its request id, is counted and is logged once.
 pub fn instrument(
@@ -97,13 +84,6 @@ async fn only_preflights(State(router): State<Router>, request: Request, next: N
             .unwrap_or_else(|never| match never {});
     }
     next.run(request).await
-}
-
-/// What is needed to accompany a request.
-#[derive(Clone)]
-struct Escort {
-    metrics: Metrics,
-    stopping: Stopping,
 }
 
 async fn accompany(State(escort): State<Escort>, mut request: Request, next: Next) -> Response {
@@ -173,245 +153,6 @@ fn beginning_of(path: &str) -> &str {
     &path[..path.floor_char_boundary(MAX_PATH_BYTES)]
 }
 
-/// The log lines of a request, for whoever learns what they should tell.
-#[derive(Clone)]
-pub struct RequestLog {
-    span: Span,
-    seen: Arc<Seen>,
-}
-
-impl RequestLog {
-    /// That of the request with this head.
-    pub fn of(parts: &Parts) -> Self {
-        let of_request = parts.extensions.get::<Self>().cloned();
-        // Only where nobody accompanies the request.
-        of_request.unwrap_or_else(|| Self {
-            span: Span::none(),
-            seen: Arc::default(),
-        })
-    }
-
-    /// All lines from now on tell this user's id.
-    pub fn user(&self, id: &(impl Display + ?Sized)) {
-        self.span.record("user.id", display(id));
-    }
-
-    /// All lines from now on tell the id of the recording that was accepted.
-    pub fn transcription(&self, id: Uuid) {
-        self.span.record("transcription.id", display(id));
-    }
-
-    /// All lines from now on tell why the token was not taken.
-    pub fn token_rejected(&self, reason: &'static str) {
-        self.span.record("token.rejected", reason);
-    }
-
-    /// Whether nobody waits for the answer any more: no line will tell what became of the request.
-    pub fn is_abandoned(&self) -> bool {
-        self.seen.abandoned.load(Ordering::Acquire)
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for RequestLog {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::of(parts))
-    }
-}
-
-/// What was seen of a client.
-#[derive(Default)]
-struct Seen {
-    received_bytes: AtomicU64,
-    /// It hung up before its body was complete.
-    broke_off: AtomicBool,
-    abandoned: AtomicBool,
-}
-
-/// The body of a request, counted as it comes in.
-struct Received {
-    body: Body,
-    seen: Arc<Seen>,
-}
-
-impl http_body::Body for Received {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        match &frame {
-            Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                self.seen
-                    .received_bytes
-                    .fetch_add(bytes as u64, Ordering::Relaxed);
-            }
-            Some(Err(error)) if is_of_connection(error) => {
-                self.seen.broke_off.store(true, Ordering::Relaxed);
-            }
-            Some(Err(_)) | None => {}
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// Whether the connection ended, and not that the client sent what HTTP does not know.
-fn is_of_connection(error: &(dyn Error + 'static)) -> bool {
-    if let Some(error) = error.downcast_ref::<io::Error>() {
-        let is_of_client = matches!(
-            error.kind(),
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
-        );
-        return !is_of_client;
-    }
-    error.source().is_some_and(is_of_connection)
-}
-
-/// A request from its head to its answer, or to the end of its connection if that comes first.
-struct Attended<'a> {
-    escort: &'a Escort,
-    method: &'static str,
-    route: &'a str,
-    seen: Arc<Seen>,
-    start: Instant,
-    is_answered: bool,
-}
-
-impl<'a> Attended<'a> {
-    fn new(escort: &'a Escort, method: &'static str, route: &'a str, seen: Arc<Seen>) -> Self {
-        escort.metrics.active_requests.inc();
-        Self {
-            escort,
-            method,
-            route,
-            seen,
-            start: Instant::now(),
-            is_answered: false,
-        }
-    }
-
-    fn answered(mut self, response: &Response, code: Option<&'static str>) {
-        let status = response.status();
-        let seconds = self.start.elapsed().as_secs_f64();
-        self.escort
-            .metrics
-            .requests
-            .with_label_values(&[self.method, self.route, status.as_str()])
-            .observe(seconds);
-        record_answer(&Span::current(), status);
-        // An answer that nobody hears is none.
-        if self.seen.broke_off.load(Ordering::Relaxed) {
-            return;
-        }
-        self.is_answered = true;
-        let level = match status {
-            _ if self.is_a_matter_of_course() => Level::DEBUG,
-            _ if status.is_server_error() => Level::WARN,
-            _ => Level::INFO,
-        };
-        let end = End {
-            how: format_args!(" answered {}", status.as_u16()),
-            code,
-            sent_bytes: response.body().size_hint().exact(),
-        };
-        self.log(level, &end);
-    }
-
-    /// Probes come every few seconds, and a page brings half a dozen files with it.
-    fn is_a_matter_of_course(&self) -> bool {
-        management::ROUTES.contains(&self.route) || self.route == pages::FILES
-    }
-
-    fn log(&self, level: Level, end: &End<'_>) {
-        let End {
-            how,
-            code,
-            sent_bytes,
-        } = end;
-        let Self { method, route, .. } = self;
-        let what = if route.is_empty() {
-            " to an unknown address"
-        } else {
-            route
-        };
-        let space = if route.is_empty() { "" } else { " " };
-        // A microsecond is fine enough.
-        let seconds = (self.start.elapsed().as_secs_f64() * 1e6).round() / 1e6;
-        let received_bytes = self.seen.received_bytes.load(Ordering::Relaxed);
-        macro_rules! write_line {
-            ($level:expr) => {
-                event!(
-                    $level,
-                    code,
-                    duration_seconds = seconds,
-                    http.request.body.size = received_bytes,
-                    http.response.body.size = sent_bytes,
-                    "{method}{space}{what}{how}"
-                )
-            };
-        }
-        match level {
-            Level::WARN => write_line!(Level::WARN),
-            Level::INFO => write_line!(Level::INFO),
-            _ => write_line!(Level::DEBUG),
-        }
-    }
-}
-
-impl Drop for Attended<'_> {
-    fn drop(&mut self) {
-        self.escort.metrics.active_requests.dec();
-        if self.is_answered {
-            return;
-        }
-        self.seen.abandoned.store(true, Ordering::Release);
-        let how = if self.escort.stopping.has_begun() {
-            format_args!(": not answered, since the service stops or the client hung up")
-        } else {
-            format_args!(": the client hung up")
-        };
-        let level = if self.is_a_matter_of_course() {
-            Level::DEBUG
-        } else {
-            Level::INFO
-        };
-        let end = End {
-            how,
-            code: None,
-            sent_bytes: None,
-        };
-        self.log(level, &end);
-    }
-}
-
-/// How a request ended, as its line tells.
-struct End<'a> {
-    how: fmt::Arguments<'a>,
-    code: Option<&'static str>,
-    sent_bytes: Option<u64>,
-}
-
-fn record_answer(span: &Span, status: StatusCode) {
-    span.record("http.response.status_code", status.as_u16());
-    // OpenTelemetry's conventions for HTTP servers: only our own failures are errors.
-    if status.is_server_error() {
-        span.record("otel.status_code", "ERROR");
-    }
-}
-
 /// A closed set: a client may send any word as its method.
 fn method_name(method: &Method) -> &'static str {
     match method.as_str() {
@@ -446,68 +187,6 @@ pub fn log_panics() {
     }));
 }
 
-/// The origins (RFC 6454) that may call from a browser.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AllowedOrigins {
-    /// All of them.
-    Any,
-    /// These.
-    Listed(Vec<HeaderValue>),
-}
-
-impl AllowedOrigins {
-    /// Nothing if no origin is allowed: a browser then refuses by itself.
-    fn layer(&self) -> Option<CorsLayer> {
-        let origins = match self {
-            Self::Any => AllowOrigin::any(),
-            Self::Listed(origins) if origins.is_empty() => return None,
-            Self::Listed(origins) => AllowOrigin::list(origins.iter().cloned()),
-        };
-        let layer = CorsLayer::new()
-            .allow_origin(origins)
-            .allow_methods([Method::GET, Method::POST])
-            .allow_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID, REQUESTED_WITH])
-            .expose_headers([REQUEST_ID, RETRY_AFTER, ALLOW])
-            .max_age(PREFLIGHT_AGE);
-        Some(layer)
-    }
-}
-
-impl AllowedOrigins {
-    /// These origins too.
-    #[must_use]
-    pub fn with(self, further: impl IntoIterator<Item = HeaderValue>) -> Self {
-        match self {
-            Self::Any => Self::Any,
-            Self::Listed(mut origins) => {
-                origins.extend(further);
-                Self::Listed(origins)
-            }
-        }
-    }
-}
-
-impl FromStr for AllowedOrigins {
-    type Err = String;
-
-    fn from_str(origins: &str) -> Result<Self, String> {
-        if origins.trim() == "*" {
-            return Ok(Self::Any);
-        }
-        let origins = origins.split(',').map(str::trim);
-        let listed = origins.filter(|origin| !origin.is_empty()).map(|origin| {
-            let is_one = Url::parse(origin).map(|url| url.origin()).is_ok_and(|parsed| {
-                matches!(parsed, Origin::Tuple(..)) && parsed.ascii_serialization() == origin
-            });
-            let value = HeaderValue::from_str(origin).ok().filter(|_| is_one);
-            value.ok_or_else(|| {
-                format!("{origin} is no origin: scheme, host and port, in lower case and without a path; for example https://app.example.com")
-            })
-        });
-        Ok(Self::Listed(listed.collect::<Result<_, _>>()?))
-    }
-}
-
 /// The caller's id if it is one to be trusted in a log line and a header, else one of ours.
 fn request_id(headers: &HeaderMap) -> String {
     let of_caller = headers
@@ -524,6 +203,8 @@ fn request_id(headers: &HeaderMap) -> String {
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
+    use axum::http::StatusCode;
+    use axum::http::header::CONTENT_TYPE;
     use axum::routing::get;
 
     use super::*;
@@ -558,35 +239,6 @@ mod tests {
         assert_eq!(answer.headers()[CONTENT_TYPE], "application/problem+json");
         assert!(answer.headers().contains_key(REQUEST_ID));
         assert_eq!(ask("/good").await.status(), StatusCode::OK);
-    }
-
-    #[test]
-    fn origins_are_taken_as_browsers_send_them() {
-        let parse = |origins: &str| origins.parse::<AllowedOrigins>();
-        let listed = |origins: &[&'static str]| {
-            AllowedOrigins::Listed(
-                origins
-                    .iter()
-                    .map(|origin| HeaderValue::from_static(origin))
-                    .collect(),
-            )
-        };
-
-        assert_eq!(parse("").unwrap(), listed(&[]));
-        assert_eq!(
-            parse("https://a.example, http://localhost:3000").unwrap(),
-            listed(&["https://a.example", "http://localhost:3000"])
-        );
-        assert_eq!(parse("*").unwrap(), AllowedOrigins::Any);
-        for wrong in [
-            "https://a.example/",
-            "a.example",
-            "https://A.example",
-            "null",
-            "https://a.example:443",
-        ] {
-            assert!(parse(wrong).is_err(), "{wrong}");
-        }
     }
 
     fn id_for(value: &[u8]) -> String {

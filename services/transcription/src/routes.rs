@@ -112,10 +112,11 @@ struct TranscribeForm {
     #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
     file: Vec<u8>,
     /// The language that is spoken (BCP-47); found out if left out or empty.
-    #[schema(value_type = String, required = false, pattern = "^([A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*)?$")]
+    // Without an example Swagger UI makes one up and sends it.
+    #[schema(value_type = String, required = false, example = "", pattern = "^([A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*)?$")]
     language: Option<String>,
     /// Words that the recording may hold, for example names.
-    #[schema(value_type = String, required = false, max_length = 2000)]
+    #[schema(value_type = String, required = false, example = "", max_length = 2000)]
     prompt: Option<String>,
 }
 

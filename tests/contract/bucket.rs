@@ -456,7 +456,7 @@ async fn a_bucket_is_made_once_and_a_smoke_test_shows_that_the_stack_works() {
     assert_eq!(fails.status.code(), Some(1));
     assert_eq!(
         said,
-        "logging in was answered 401: User name or password is wrong.\n"
+        "logging in was answered 401: User name or password is wrong. Check both and try again.\n"
     );
 }
 

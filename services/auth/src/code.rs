@@ -36,7 +36,7 @@ codes! {
         operator: "Counted for each account and client address, and at `/register` for each address that tries taken names; forgotten after 15 quiet minutes. If it happens to many at once behind a proxy, set `TRUSTED_PROXIES`: without it all of them have the proxy's address.",
     }
     DATABASE_UNAVAILABLE: 503 "database_unavailable" {
-        meaning: "The database of the users does not answer.",
+        meaning: "The database does not answer.",
         caller: "Try again after the seconds in the header Retry-After.",
         operator: "The log has the cause: look at the file of `DATABASE_URL`, its disk (is it full?) and its permissions.",
     }
@@ -82,7 +82,7 @@ pub mod oauth {
             operator: "As `internal`.",
         }
         UNAVAILABLE: 503 "temporarily_unavailable" {
-            meaning: "Too many log in at once, or the database of the users does not answer.",
+            meaning: "Too many log in at once, or the database does not answer.",
             caller: "Try again after the seconds in the header Retry-After.",
             operator: "As `busy` and `database_unavailable`; `error_description` says which.",
         }

@@ -164,7 +164,7 @@ impl From<Error> for Problem {
             ),
             Error::Database(_) => Self::new(
                 code::DATABASE_UNAVAILABLE,
-                "The database of the users does not answer: try again in a moment.",
+                "The database does not answer: try again in a moment.",
             ),
             Error::Internal(_) => Self::internal(),
         };

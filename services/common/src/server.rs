@@ -229,7 +229,7 @@ pub async fn serve(
     let address = listener
         .local_addr()
         .context("reading the listening address")?;
-    debug!(%address, "listening");
+    debug!(%address, "listening on {address}");
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(places()));
     let mut told = None::<Instant>;
@@ -269,7 +269,7 @@ pub async fn serve(
     }
     let stopped = Instant::now();
     drop(listener);
-    debug!(%address, "listening no more");
+    debug!(%address, "no longer listening on {address}");
     if timeout(grace, connections.shutdown()).await.is_err() {
         warn!(
             %address,

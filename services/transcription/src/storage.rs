@@ -245,7 +245,7 @@ impl Storage {
     /// Deletes an object that nobody may find. Best effort.
     pub async fn remove(&self, key: &ObjectKey) {
         if let Err(error) = self.delete(key).await {
-            warn!(%error, %key, "an object of a recording that was not accepted may stay in the bucket: delete it");
+            warn!(%error, %key, "an object of a recording that was not accepted may stay in the bucket: delete it if it is there");
         }
     }
 
@@ -286,7 +286,10 @@ where
     if let SdkError::ServiceError(refused) = error {
         let status = refused.raw().status().as_u16();
         let code = error.code().unwrap_or("no code");
-        return format!("{status} {code}: {}", error.message().unwrap_or_default());
+        return match error.message() {
+            Some(message) if !message.is_empty() => format!("{status} {code}: {message}"),
+            _ => format!("{status} {code}"),
+        };
     }
     let causes = causes(error).map(ToString::to_string);
     causes.collect::<Vec<_>>().join(": ")

@@ -90,7 +90,9 @@ impl Line {
             Value::String(text) => text,
             other => other.to_string(),
         };
-        let message = fields.take("message").map(text).unwrap_or_default();
+        // Some libraries give their events a name and no message.
+        let message = fields.take("message").or_else(|| fields.take("name"));
+        let message = message.map(text).unwrap_or_default();
         // Libraries that use the crate `log` have their own names for what they are.
         let target = fields.take("log.target").map(text);
         let not_told = |name: &str| name.starts_with("log.") || name.starts_with("otel.");

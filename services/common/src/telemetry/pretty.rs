@@ -60,7 +60,7 @@ pub fn line(line: &Line, in_colour: bool) -> String {
     let last = LAST
         .iter()
         .filter_map(|(long, short)| Some((*short, line.fields.get(long)?)));
-    let mut separator = "  ";
+    let mut separator = if line.message.is_empty() { "" } else { "  " };
     for (name, value) in others.chain(last) {
         let _ = write!(text, "{separator}{dim}{name}={plain}");
         push_value(&mut text, value);

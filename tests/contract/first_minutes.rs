@@ -23,8 +23,11 @@ fn project() -> PathBuf {
     reason = "pip is where this machine has it"
 )]
 fn fetch(cache: &Path, port: u16) -> Command {
-    let mut command = Command::new(project().join("tests/lab/fetch.sh"));
+    let mut command = Command::new("env");
     command
+        // Who runs the tests in the background has Ctrl-C ignored, and all that they start.
+        .arg("--default-signal=INT")
+        .arg(project().join("tests/lab/fetch.sh"))
         .arg("pyjwt")
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap())

@@ -47,8 +47,9 @@ async fn a_port_in_use_is_one_sentence_with_the_setting_to_change() {
 
     assert_eq!(code, 1);
     let expected = format!(
-        "port {} on 127.0.0.1 is in use by another program: stop that, or set TRANSCRIPTION_LISTEN_ADDR to another address",
-        address.port()
+        "port {} on 127.0.0.1 is in use by another program: stop that, or set another one, for example TRANSCRIPTION_LISTEN_ADDR=127.0.0.1:{}",
+        address.port(),
+        address.port().wrapping_add(10).max(1024)
     );
     assert_eq!(line, expected);
 }

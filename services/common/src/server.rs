@@ -93,9 +93,10 @@ pub fn run(program: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<
 pub async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "port {} on {} is in use by another program: stop that, or set {setting} to another address",
+            "port {} on {} is in use by another program: stop that, or set another one, for example {setting}={}",
             address.port(),
-            address.ip()
+            address.ip(),
+            SocketAddr::new(address.ip(), address.port().wrapping_add(10).max(1024))
         ),
         io::ErrorKind::PermissionDenied => anyhow::anyhow!(
             "listening on {address} is not permitted: set {setting} to a port above 1023"

@@ -76,7 +76,7 @@ def use(page):
     transcribe.locator("input[type=file]").set_input_files(recording)
     shown["transcribed"] = execute(transcribe)
     # From the page's head to the text.
-    page.set_viewport_size({"width": 1200, "height": 1640})
+    page.set_viewport_size({"width": 1200, "height": 1860})
     page.evaluate("scrollTo(0, 0)")
     picture(page, "docs")
     return shown

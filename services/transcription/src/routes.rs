@@ -268,9 +268,9 @@ impl Workshop {
     }
 }
 
-/// Stores a recording, transcribes it and stores the text. `/transcribe/` is the same.
+/// Stores a recording, transcribes it and stores the text.
 ///
-/// Once the recording is accepted every answer, errors too, has its `id` and `audio_key`: the recording is kept, and
+/// `/transcribe/` is the same. Once the recording is accepted every answer, errors too, has its `id` and `audio_key`: the recording is kept, and
 /// `GET /transcriptions/{id}` tells what became of it.
 #[utoipa::path(post, path = "/transcribe",
     request_body(content = TranscribeForm, content_type = "multipart/form-data"),

@@ -22,6 +22,8 @@ export BUILD_REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || ec
 export WHISPER_MODEL := $(or $(WHISPER_MODEL),$(LAB_CACHE)/models/base)
 run demo: export LOG_FORMAT ?= pretty
 run demo: export RUST_LOG ?= warn
+# Whoever has a key of Google's in the environment has not asked for the recording to go there.
+run demo: export TRANSCRIPTION_ENGINE ?= whisper
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test lint build slim stand-in generate bench bench-whisper prepare sources model
@@ -46,7 +48,7 @@ lint: sources ## Checks formatting and clippy's rules.
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 
-build: sources
+build: sources ## Builds the programs into target/release.
 	@[ -e "$(bin)/transcription-standalone" ] || echo "Building. The first time takes about a quarter of an hour on 2 cores and 3 GB of disk; while C++ is built the count stands still for some minutes."
 	$(cargo_build)
 

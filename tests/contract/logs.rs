@@ -76,6 +76,8 @@ fn assert_one_line_each(log: &str, requests: usize, start: &str, name: &str) {
     let mut all = lines(log);
     // By these the test finds out that the service has started.
     all.retain(|line| line["message"] != "GET / answered 200");
+    // On a slow disk the database's library warns of statements that take a second.
+    all.retain(|line| !line["target"].as_str().unwrap().starts_with("sqlx"));
     let of_requests = |line: &&Value| !line["request_id"].is_null();
     assert_eq!(all.iter().filter(of_requests).count(), requests, "{log}");
     let others = all.iter().filter(|line| line["request_id"].is_null());
@@ -203,7 +205,7 @@ async fn each_request_to_the_auth_service_is_one_line_and_there_is_no_other() {
             user_id,
         });
     }
-    let endless = format!("/{}", "x".repeat(1000));
+    let endless = format!("/private/{}", "x".repeat(1000));
     ask(Method::GET, &endless, "endless", String::new()).await;
     for _ in 0..20 {
         auth.me("no token")
@@ -225,7 +227,7 @@ async fn each_request_to_the_auth_service_is_one_line_and_there_is_no_other() {
             _ => assert_eq!(line["url.path"], Value::Null, "{line}"),
         }
     }
-    assert_eq!(line_of(&log, "endless")["url.path"], endless[..128]);
+    assert_eq!(line_of(&log, "endless")["url.path"], "/private/");
     assert_one_line_each(&log, names.len() + 21, "auth-service 0", "auth-service");
     let start = &lines(&log)[0];
     assert_eq!(start["registration"], "open");

@@ -11,7 +11,7 @@ use reqwest::multipart::{Form, Part};
 use tempfile::TempDir;
 use transcription_tests::client::{User, http};
 use transcription_tests::files::recording;
-use transcription_tests::process::{Process, eventually, wait_until_answered};
+use transcription_tests::process::{Process, eventually, free_port, wait_until_answered};
 use transcription_tests::sound::{self, conversation};
 use transcription_tests::speech::{librivox, word_errors};
 use transcription_tests::stack::{Environment, Standalone, standalone_command};
@@ -265,4 +265,39 @@ async fn only_variables_that_set_a_bucket_are_warned_of() {
     assert!(warnings[0].contains("AWS_REGION, S3_BUCKET_NAME"), "{log}");
     assert!(!warnings[0].contains("AWS_PROFILE"), "{log}");
     assert!(!warnings[0].contains("AWS_CA_BUNDLE"), "{log}");
+}
+
+#[tokio::test]
+async fn passwords_are_asked_for_only_where_the_address_is_this_machines_for_all_who_see_it() {
+    for (listen, token_host) in [("127.0.0.1", Some("127.0.0.1")), ("0.0.0.0", None)] {
+        let folder = TempDir::new().unwrap();
+        let auth = format!("{listen}:{}", free_port());
+        let settings = Environment::from([("AUTH_LISTEN_ADDR", auth.clone())]);
+        let (mut command, _, transcription) = standalone_command(folder.path());
+        command.envs(settings);
+        let mut process = Process::start(&mut command, folder.path().join("log"));
+        let url = format!("http://{transcription}");
+        wait_until_answered(&url, &mut process).await;
+
+        let answer = http()
+            .get(format!("{url}/openapi.json"))
+            .send()
+            .await
+            .unwrap();
+        let description: serde_json::Value = answer.json().await.unwrap();
+
+        let scheme = &description["components"]["securitySchemes"]["token"];
+        let expected = token_host.map(|host| {
+            let (_, port) = auth.split_once(':').unwrap();
+            format!("http://{host}:{port}/token")
+        });
+        assert_eq!(
+            scheme["flows"]["password"]["tokenUrl"].as_str(),
+            expected.as_deref()
+        );
+        assert_eq!(
+            process.log().contains("set AUTH_TOKEN_URL"),
+            token_host.is_none()
+        );
+    }
 }

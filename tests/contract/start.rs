@@ -353,7 +353,7 @@ async fn a_bad_setting_is_one_line_with_its_name_the_reason_an_example_and_exit_
 }
 
 /// The same for the transcription service.
-const BAD_TRANSCRIPTION_SETTINGS: [(&str, &str, &str, &str); 16] = [
+const BAD_TRANSCRIPTION_SETTINGS: [(&str, &str, &str, &str); 20] = [
     ("S3_BUCKET_NAME", "", "S3_BUCKET_NAME: required", "--help"),
     (
         "AWS_SECRET_ACCESS_KEY",
@@ -384,6 +384,30 @@ const BAD_TRANSCRIPTION_SETTINGS: [(&str, &str, &str, &str); 16] = [
         "../x",
         "GEMINI_MODEL: it is no name of a model",
         "GEMINI_MODEL=gemini-3.5-transcribe",
+    ),
+    (
+        "AUTH_TOKEN_URL",
+        "auth.example.com/token",
+        "AUTH_TOKEN_URL: relative URL without a base",
+        "for example AUTH_TOKEN_URL=https://auth.example.com/token",
+    ),
+    (
+        "AUTH_TOKEN_URL",
+        "https://ada:secret@auth.example.com/token",
+        "AUTH_TOKEN_URL: it has a user name or a password",
+        "for example AUTH_TOKEN_URL=https://auth.example.com/token",
+    ),
+    (
+        "AUTH_TOKEN_URL",
+        "https://*/token",
+        "AUTH_TOKEN_URL: its host is no name and no IPv4 address",
+        "for example AUTH_TOKEN_URL=https://auth.example.com/token",
+    ),
+    (
+        "AUTH_TOKEN_URL",
+        "https://[::1]/token",
+        "AUTH_TOKEN_URL: its host is no name and no IPv4 address",
+        "for example AUTH_TOKEN_URL=https://auth.example.com/token",
     ),
     (
         "GEMINI_BASE_URL",

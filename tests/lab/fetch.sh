@@ -36,7 +36,8 @@ missing() { # a file in the cache
     [ ! -e "$cache/$1" ] || return 1
     # What a fetch left that was killed.
     rm -rf "$cache"/fetch.??????
-    work=$(mktemp -d "$cache/fetch.XXXXXX")
+    work=$(mktemp -d "$cache/fetch.XXXXXX") ||
+        fail "the folder $cache cannot be written" "Set another folder as LAB_CACHE"
 }
 
 fetching() { # what, more about it

@@ -3,19 +3,22 @@
 //! Everything is in the program and comes from its own address. The pages may load and ask nothing else: each says so in a
 //! content security policy of its own.
 
+use std::io::Read;
 use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION,
-    REFERRER_POLICY, X_FRAME_OPTIONS,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    LOCATION, REFERRER_POLICY, VARY, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use flate2::read::GzDecoder;
 use serde_json::Value;
 use tracing::error;
 use url::Url;
@@ -65,12 +68,17 @@ pub fn table(documentation: &Value, token_url: Option<&Url>) -> anyhow::Result<R
         Html(SWAGGER_PAGE.replace("{title}", title)),
     );
     let page = async move || page.clone();
-    let file = async move |Path(path): Path<String>| match serve(&path, Arc::clone(&config)) {
-        Ok(Some(file)) => (headers.clone(), answer_file(file)).into_response(),
-        Ok(None) => Problem::from(code::NOT_FOUND).into_response(),
-        Err(cause) => {
-            error!(%cause, "Swagger UI cannot be written");
-            Problem::internal().into_response()
+    let file = async move |path: Result<Path<String>, PathRejection>, asked: HeaderMap| {
+        let Ok(Path(path)) = path else {
+            return Problem::from(code::NOT_FOUND).into_response();
+        };
+        match serve(&path, Arc::clone(&config)) {
+            Ok(Some(file)) => (headers.clone(), answer_file(file, &asked)).into_response(),
+            Ok(None) => Problem::from(code::NOT_FOUND).into_response(),
+            Err(cause) => {
+                error!(%cause, "Swagger UI cannot be written");
+                Problem::internal().into_response()
+            }
         }
     };
     // Its files are named relative to the page, so the page's address ends in a slash.
@@ -86,17 +94,43 @@ pub fn table(documentation: &Value, token_url: Option<&Url>) -> anyhow::Result<R
 }
 
 /// A file of Swagger UI's. Browsers ask each time: the next release may have others under the same names.
-fn answer_file(file: SwaggerFile<'static>) -> Response {
-    let mut response = Bytes::from_owner(file.bytes).into_response();
-    let headers = response.headers_mut();
+fn answer_file(file: SwaggerFile<'static>, asked: &HeaderMap) -> Response {
+    let mut headers = HeaderMap::new();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(VARY, HeaderValue::from(ACCEPT_ENCODING));
     if let Ok(content_type) = HeaderValue::from_str(&file.content_type) {
         headers.insert(CONTENT_TYPE, content_type);
     }
-    if file.gzpipped {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    if !file.gzpipped {
+        return (headers, Bytes::from_owner(file.bytes)).into_response();
     }
-    response
+    if takes_gzip(asked) {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        return (headers, Bytes::from_owner(file.bytes)).into_response();
+    }
+    let mut unpacked = Vec::new();
+    match GzDecoder::new(&*file.bytes).read_to_end(&mut unpacked) {
+        Ok(_) => (headers, unpacked).into_response(),
+        Err(cause) => {
+            error!(%cause, "a file of Swagger UI cannot be unpacked");
+            Problem::internal().into_response()
+        }
+    }
+}
+
+/// Whether `Accept-Encoding` (RFC 9110 §12.5.3) names gzip. All browsers do.
+fn takes_gzip(asked: &HeaderMap) -> bool {
+    let values = asked.get_all(ACCEPT_ENCODING).iter();
+    let mut codings = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    codings.any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts
+            .next()
+            .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        is_gzip && !parts.any(|part| ["q=0", "q=0.0", "q=0.00", "q=0.000"].contains(&part))
+    })
 }
 
 /// The headers of a page with this policy.

@@ -36,6 +36,8 @@ mod origins;
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 128;
 const MAX_PATH_BYTES: usize = 128;
+/// Tokens are longer.
+const MAX_SEGMENT_BYTES: usize = 40;
 /// Wraps a finished route table: unknown addresses and methods become problems, so does a panic, the allowed origins may call
 /// from a browser, and every answer carries its request id, is counted and is logged once.
 pub fn instrument(
@@ -147,10 +149,18 @@ fn code_of(response: &Response) -> Option<&'static str> {
 #[derive(Clone, Copy, Debug)]
 pub struct RefusalCode(pub &'static str);
 
-/// As much of a path as is worth a log line. Paths that are no routes of ours are mostly written by programs that look for
-/// holes.
+/// As much of a path as is worth a log line, up to what could be an e-mail address or a token. Paths that are no routes of ours are
+/// mostly written by programs that look for holes.
 fn beginning_of(path: &str) -> &str {
-    &path[..path.floor_char_boundary(MAX_PATH_BYTES)]
+    let mut end = 0;
+    for segment in path.split_inclusive('/') {
+        let may_be_private = segment.contains(['@', '%']) || segment.len() > MAX_SEGMENT_BYTES;
+        if may_be_private || end + segment.len() > MAX_PATH_BYTES {
+            break;
+        }
+        end += segment.len();
+    }
+    &path[..end]
 }
 
 /// A closed set: a client may send any word as its method.
@@ -245,6 +255,15 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST_ID, HeaderValue::from_bytes(value).unwrap());
         request_id(&headers)
+    }
+
+    #[test]
+    fn a_path_is_told_up_to_what_may_be_private() {
+        assert_eq!(beginning_of("/wp-admin/setup.php"), "/wp-admin/setup.php");
+        assert_eq!(beginning_of("/users/ada@example.com/x"), "/users/");
+        assert_eq!(beginning_of("/users/ada%40example.com"), "/users/");
+        assert_eq!(beginning_of(&format!("/me/{}", "x".repeat(41))), "/me/");
+        assert_eq!(beginning_of(&"/ab".repeat(60)).len(), 127);
     }
 
     #[test]

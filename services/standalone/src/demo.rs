@@ -27,6 +27,7 @@ struct Heard {
     transcription: String,
     language: Option<String>,
     duration_seconds: Option<f64>,
+    engine: String,
     model: String,
     audio_key: String,
     transcript_key: String,
@@ -90,11 +91,12 @@ pub async fn run(addresses: &Addresses, config: &Config, recording: &Path) -> an
     let folder = config.data_dir.join("s3").join(BUCKET);
     say(&format!(
         "\n  {}\n\n\
-         It took {:.1} s to hear {length}speech (Whisper {}, language {language}), {:.1} s with a new account.\n\
+         It took {:.1} s to hear {length}speech ({} {}, language {language}), {:.1} s with a new account.\n\
          The recording: {}\n\
          The text:      {}",
         heard.transcription,
         sent.elapsed().as_secs_f64(),
+        heard.engine,
         heard.model,
         start.elapsed().as_secs_f64(),
         folder.join(&heard.audio_key).display(),

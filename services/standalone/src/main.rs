@@ -44,7 +44,7 @@ async fn run(config: &Config, recording: Option<&Path>, serves_on: bool) -> anyh
     let stack = tokio::select! {
         stack = Box::pin(Stack::build(config.clone())) => stack?,
         // Nobody was answered yet, so nothing is left to finish.
-        () = &mut stop_signal => return Ok(()),
+        () = &mut stop_signal => return ended_early(serves_on),
     };
     let addresses = stack.addresses.clone();
     let stop = CancellationToken::new();
@@ -62,7 +62,7 @@ async fn run(config: &Config, recording: Option<&Path>, serves_on: bool) -> anyh
     };
     let user = async {
         let result = tokio::select! {
-            () = stop_signal => Ok(()),
+            () = stop_signal => ended_early(serves_on),
             result = demonstration => result,
         };
         stop.cancel();
@@ -77,6 +77,12 @@ async fn run(config: &Config, recording: Option<&Path>, serves_on: bool) -> anyh
         result = orderly => result,
         result = end_at_once(&stop, grace) => result,
     }
+}
+
+/// Who serves is told to end and has done all; a demonstration has not.
+fn ended_early(serves_on: bool) -> anyhow::Result<()> {
+    anyhow::ensure!(serves_on, "ended before the recording was heard");
+    Ok(())
 }
 
 /// Ends, with an error, when the process is told to stop for the second time. A person who waits for the first is told what for.

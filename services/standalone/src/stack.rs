@@ -8,7 +8,7 @@ use auth_service::config::DatabaseSettings;
 use axum::http::HeaderValue;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 use transcription_common::jwt;
 use transcription_common::management::own;
 use transcription_common::server::{Listeners, bind, serve};
@@ -75,11 +75,7 @@ impl Stack {
             auth: local(&auth_listener)?,
             transcription: local(&transcription_listener)?,
         };
-        let auth_token_url = match auth_token_url {
-            Some(url) => url,
-            None => Url::parse(&format!("http://{}/token", addresses.auth))
-                .context("naming the address for tokens")?,
-        };
+        let auth_token_url = auth_token_url.or_else(|| token_url(auth_listen_addr, &addresses));
         // The page /docs of one service asks the other.
         let pages = origins(&addresses);
         server.cors_allowed_origins = server.cors_allowed_origins.with(pages);
@@ -110,7 +106,7 @@ impl Stack {
                 jwt,
                 s3: store.settings.clone(),
                 engine,
-                auth_token_url: Some(auth_token_url),
+                auth_token_url,
                 server: server.clone(),
                 telemetry,
                 tls,
@@ -167,6 +163,23 @@ fn only(public: TcpListener) -> Listeners {
     }
 }
 
+/// Where the page /docs asks for tokens, if only browsers on this machine can open it: to those of others this machine's own
+/// address would mean theirs, and they would send passwords there.
+fn token_url(listen_address: SocketAddr, addresses: &Addresses) -> Option<Url> {
+    if listen_address.ip().is_unspecified() {
+        info!(
+            "the page /docs of the transcription service asks for a token and not for a password: set AUTH_TOKEN_URL to the auth service's /token, as browsers reach it"
+        );
+        return None;
+    }
+    // A content security policy knows no IPv6 addresses.
+    let host_and_port = match addresses.auth {
+        SocketAddr::V6(address) => format!("localhost:{}", address.port()),
+        SocketAddr::V4(address) => address.to_string(),
+    };
+    Url::parse(&format!("http://{host_and_port}/token")).ok()
+}
+
 /// What browsers on this machine send as the origin of a page of either service.
 fn origins(addresses: &Addresses) -> Vec<HeaderValue> {
     let Addresses {
@@ -179,7 +192,11 @@ fn origins(addresses: &Addresses) -> Vec<HeaderValue> {
     };
     let origins = of(auth).into_iter().chain(of(transcription));
     origins
-        .filter_map(|origin| HeaderValue::try_from(origin).ok())
+        .filter_map(|origin| {
+            // As browsers write it: without the port that is HTTP's own.
+            let origin = Url::parse(&origin).ok()?.origin();
+            HeaderValue::try_from(origin.ascii_serialization()).ok()
+        })
         .collect()
 }
 

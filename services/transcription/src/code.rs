@@ -50,6 +50,7 @@ codes! {
     AUDIO_TOO_LONG: 422 "audio_too_long" {
         meaning: "The recording is longer than the engine takes.",
         caller: "Send it in parts.",
+        operator: "gemini-3.5-transcribe takes 60 minutes, other Gemini models 9.5 hours. Whisper takes any length that `ENGINE_TIMEOUT_SECONDS` allows.",
         accepted: Always,
     }
     CONTENT_BLOCKED: 422 "content_blocked" {

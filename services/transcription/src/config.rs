@@ -208,7 +208,23 @@ fn s3_endpoint(url: &str) -> Result<Url, String> {
 /// Takes the address where tokens are given.
 pub fn token_url(url: &str) -> Result<Url, String> {
     let example = "for example AUTH_TOKEN_URL=https://auth.example.com/token";
-    http_address(url).map_err(|error| format!("{error}; {example}"))
+    let url = http_address(url).map_err(|error| format!("{error}; {example}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(format!(
+            "it has a user name or a password, and everybody can read it; {example}"
+        ));
+    }
+    // It stands in a page and in its content security policy, which know no IPv6 addresses.
+    let is_plain = |host: &str| {
+        host.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+    };
+    if !url.host_str().is_some_and(is_plain) {
+        return Err(format!(
+            "its host is no name and no IPv4 address; {example}"
+        ));
+    }
+    Ok(url)
 }
 
 fn service_address(url: &str) -> Result<Url, String> {

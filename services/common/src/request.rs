@@ -154,7 +154,8 @@ pub struct RefusalCode(pub &'static str);
 fn beginning_of(path: &str) -> &str {
     let mut end = 0;
     for segment in path.split_inclusive('/') {
-        let may_be_private = segment.contains(['@', '%']) || segment.len() > MAX_SEGMENT_BYTES;
+        let may_be_private =
+            segment.contains('@') || segment.contains("%40") || segment.len() > MAX_SEGMENT_BYTES;
         if may_be_private || end + segment.len() > MAX_PATH_BYTES {
             break;
         }

@@ -12,7 +12,7 @@ use anyhow::Context;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 use tokio_util::task::TaskTracker;
-use tracing::{Span, info};
+use tracing::{Span, debug, info};
 use transcription_common::problem::FieldError;
 
 use super::{Asked, Options, Transcription};
@@ -53,7 +53,8 @@ impl Whisper {
         let name = directory.file_name().unwrap_or_default().to_string_lossy();
         let name = Arc::<str>::from(name);
         let directory = directory.to_owned();
-        info!(
+        // A model that is none stops the start with one line, which is not to be the second.
+        debug!(
             model = &*name,
             directory = %directory.display(),
             "loading the Whisper model"

@@ -7,11 +7,13 @@
 )]
 
 mod accounts;
+mod bad_settings;
 mod browser;
 mod bucket;
 mod credentials;
 mod database;
 mod documentation;
+mod env_file;
 mod first_minutes;
 mod gemini;
 mod generated;

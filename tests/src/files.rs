@@ -1,8 +1,10 @@
-//! Where things are: our binaries, the cache of the lab, the recordings.
+//! Where things are: our binaries, what the lab fetched, the recordings.
 
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+
+pub use transcription_lab::files::cached;
 
 /// A binary of ours, from the folder that this program was built into.
 pub fn binary(name: &str) -> PathBuf {
@@ -44,17 +46,6 @@ fn built_apart(name: &str) -> PathBuf {
     path
 }
 
-/// Something that `tests/lab/fetch.sh` fetched.
-pub fn cached(name: &str) -> PathBuf {
-    let path = cache().join(name);
-    assert!(
-        path.exists(),
-        "{} is not there: run the tests by `make test`",
-        path.display()
-    );
-    path
-}
-
 /// A recording in `tests/data/librivox`.
 pub fn recording(name: &str) -> PathBuf {
     data("librivox").join(name)
@@ -72,12 +63,4 @@ pub fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("data")
         .join(name)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the lab's own setting")]
-fn cache() -> PathBuf {
-    std::env::var_os("LAB_CACHE").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/transcription-lab"),
-        PathBuf::from,
-    )
 }

@@ -21,7 +21,6 @@ pub mod collector;
 pub mod errors;
 pub mod files;
 pub mod generated;
-pub mod process;
 pub mod python;
 pub mod s3_proxy;
 pub mod seaweedfs;
@@ -29,3 +28,5 @@ pub mod sound;
 pub mod speech;
 pub mod stack;
 pub mod transcription;
+
+pub use transcription_lab::process;

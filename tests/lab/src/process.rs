@@ -1,12 +1,14 @@
 //! Programs that are started for a test and are gone after it.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 /// How long a condition may take to come true on a loaded machine.
@@ -19,6 +21,7 @@ const RUN_LIMIT: Duration = Duration::from_mins(3);
 pub struct Process {
     child: Child,
     log: PathBuf,
+    is_quiet: bool,
 }
 
 impl Process {
@@ -31,7 +34,18 @@ impl Process {
             .stderr(output)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        Self { child, log }
+        Self {
+            child,
+            log,
+            is_quiet: false,
+        }
+    }
+
+    /// Does not show its log when a test fails: who started it does something better with it.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.is_quiet = true;
+        self
     }
 
     /// The process id.
@@ -44,7 +58,8 @@ impl Process {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    fn is_running(&mut self) -> bool {
+    /// Tells whether the program has not ended.
+    pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
@@ -104,7 +119,7 @@ impl Drop for Process {
         drop(kill);
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
+        if std::thread::panicking() && !self.is_quiet {
             // Its folder may be gone before it; another panic here would end all tests.
             let log = fs::read_to_string(&self.log).unwrap_or_default();
             eprintln!("--- {}\n{log}", self.log.display());
@@ -126,7 +141,12 @@ pub fn forget_peak(process: u32) {
 }
 
 /// Runs a program to its end, with this on its standard input.
-pub async fn run(mut command: Command, input: &str) -> Output {
+pub async fn run(command: Command, input: &str) -> Output {
+    run_within(command, input, RUN_LIMIT).await
+}
+
+/// Runs a program that is known to be slow to its end.
+pub async fn run_within(mut command: Command, input: &str, limit: Duration) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -139,7 +159,7 @@ pub async fn run(mut command: Command, input: &str) -> Output {
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()
     });
-    if let Ok(output) = timeout(RUN_LIMIT, output).await {
+    if let Ok(output) = timeout(limit, output).await {
         return output.unwrap();
     }
     let _ = Command::new("kill").args(["-KILL", &pid]).status();
@@ -179,14 +199,9 @@ pub async fn wait_until_answered(url: &str, process: &mut Process) {
 
 /// Waits until a GET of `url` is answered, or the program has ended.
 pub async fn is_answered(url: &str, process: &mut Process) -> bool {
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(5))
-        .no_proxy()
-        .build()
-        .unwrap();
     let start = Instant::now();
-    while client.get(url).send().await.is_err() {
-        if process.child.try_wait().unwrap().is_some() {
+    while !answers(url).await {
+        if !process.is_running() {
             return false;
         }
         assert!(
@@ -197,6 +212,22 @@ pub async fn is_answered(url: &str, process: &mut Process) -> bool {
         sleep(Duration::from_millis(50)).await;
     }
     true
+}
+
+/// Asks by hand: an HTTP client would be most of what this package needs.
+async fn answers(url: &str) -> bool {
+    let rest = url.strip_prefix("http://").expect("a URL of plain HTTP");
+    let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let answer = async {
+        let mut connection = TcpStream::connect(address).await?;
+        let request =
+            format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await?;
+        let mut start = [0; 5];
+        connection.read_exact(&mut start).await?;
+        Ok::<_, io::Error>(start == *b"HTTP/")
+    };
+    matches!(timeout(Duration::from_secs(5), answer).await, Ok(Ok(true)))
 }
 
 /// Waits until a condition holds.

@@ -1,0 +1,10 @@
+//! Kubernetes, started by hand on this machine.
+
+pub mod binaries;
+pub mod certificates;
+pub mod control_plane;
+pub mod folder;
+pub mod kubeconfig;
+pub mod kubectl;
+
+pub use control_plane::ControlPlane;

@@ -6,16 +6,17 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 # What is downloaded, shared by all checkouts.
 export LAB_CACHE := $(or $(LAB_CACHE),$(HOME)/.cache/transcription-lab)
 
-bin := $(or $(CARGO_TARGET_DIR),target)/release
+# Programs are built for this machine by its name: see .cargo/config.toml.
+built := $(or $(CARGO_TARGET_DIR),target)
+machine := $(shell uname -m)-unknown-linux-gnu
+bin := $(built)/$(machine)/release
 recording := tests/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav
 # Everything is always built together: another selection of packages has other features, and would build again.
 cargo_build := cargo build --release --workspace --bins --locked
 
 # The slim transcription service is built alone and apart: together with the others it would be built with Whisper.
-slim_target := $(or $(CARGO_TARGET_DIR),target)/slim
-slim_bin := $(slim_target)/release
-# Nor has the stand-in for Google anything of the others: it is a static program, for an image from scratch.
-stand_in := $(or $(CARGO_TARGET_DIR),target)/stand-in
+slim_target := $(built)/slim
+slim_bin := $(slim_target)/$(machine)/release
 
 # What `build_info` tells: the commit that was built.
 export BUILD_REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
@@ -26,10 +27,10 @@ run demo: export RUST_LOG ?= warn
 run demo: export TRANSCRIPTION_ENGINE ?= whisper
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint build slim stand-in generate bench bench-whisper prepare sources model
+.PHONY: help run demo test lint build slim images e2e generate bench bench-whisper prepare sources engine model
 
 help: ## Lists the commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 run: model build ## Transcribes a recording, then serves on ports 8001 and 8000 until Ctrl-C.
 	@"$(bin)/transcription-standalone" serve --demo $(recording)
@@ -37,7 +38,7 @@ run: model build ## Transcribes a recording, then serves on ports 8001 and 8000 
 demo: model build ## Transcribes a recording and ends.
 	@"$(bin)/transcription-standalone" demo $(recording)
 
-test: lint build slim stand-in ## Lints, then runs all tests. Installs what they need.
+test: lint build slim ## Lints, then runs all tests. Installs what they need.
 	@for part in whisper-base whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool ffmpeg faster-whisper openapi-spec-validator schemathesis playwright chromium; do tests/lab/fetch.sh $$part || exit 1; done
 	cargo test --release --workspace --locked --lib --test contract --test black_box
 	@echo "Whisper's tests take all cores and some minutes: one after another ..."
@@ -48,7 +49,7 @@ lint: sources ## Checks formatting and clippy's rules.
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 
-build: sources ## Builds the programs into target/release.
+build: sources ## Builds the programs into target/<machine>/release.
 	@[ -e "$(bin)/transcription-standalone" ] || echo "Building. The first time takes about a quarter of an hour on 2 cores and 3 GB of disk; while C++ is built the count stands still for some minutes."
 	$(cargo_build)
 
@@ -56,8 +57,13 @@ slim: sources
 	@[ -e "$(slim_bin)/transcription-service" ] || echo "Building the transcription service without Whisper, beside the other (a few minutes the first time) ..."
 	cargo build --release --locked --package transcription-service --target-dir "$(slim_target)"
 
-stand-in: sources
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --package gemini-stand-in --target x86_64-unknown-linux-gnu --target-dir "$(stand_in)"
+images: engine build slim ## Builds the container images. Needs a Docker Engine.
+	@for part in whisper-base busybox; do tests/lab/fetch.sh $$part || exit 1; done
+	@tests/lab/images.sh "$(bin)" "$(slim_bin)"
+
+e2e: build slim ## Tests the images. Installs what that needs, Docker Engine too.
+	@for part in whisper-base busybox seaweedfs docker; do tests/lab/fetch.sh $$part || exit 1; done
+	cargo test --release --workspace --locked --test images
 
 generate: build ## Writes the files that are made from the code.
 	@"$(bin)/generate"
@@ -75,6 +81,10 @@ prepare:
 # Only before the first build: later there is seldom anything to fetch, and cargo does that by itself.
 sources: prepare
 	@[ -e "$(bin)/transcription-standalone" ] || services/standalone/prepare.sh sources
+
+# At once, and not after the build.
+engine:
+	@docker info >/dev/null 2>&1 || { echo "make images needs a Docker Engine: install Docker and start it, or name one in DOCKER_HOST. What is missing says: docker info" >&2; exit 1; }
 
 # Before the build: who cannot fetch it hears so at once. Who has another model needs none.
 model: prepare

@@ -9,7 +9,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::json;
 use tempfile::TempDir;
 use transcription_tests::client::Answer;
-use transcription_tests::files::{binary, data, stand_in_binary};
+use transcription_tests::files::{binary, data, slim_binary};
 use transcription_tests::process::{Process, eventually, run, start_at_free_port};
 use transcription_tests::seaweedfs::{ACCESS_KEY, SECRET_KEY};
 use transcription_tests::stack::SIGNING_KEY;
@@ -128,22 +128,34 @@ async fn the_slim_binary_measures_recordings_and_asks_gemini() {
 }
 
 #[tokio::test]
-async fn the_stand_in_for_google_is_a_static_program() {
-    let program = stand_in_binary();
+async fn the_programs_are_static() {
+    let names = [
+        "auth-service",
+        "transcription-service",
+        "transcription-operator",
+        "transcription-standalone",
+        "gemini-stand-in",
+    ];
+    let programs = names.map(binary).into_iter().chain([slim_binary()]);
 
-    let mut ldd = Command::new("ldd");
-    ldd.arg(&program).env("LC_ALL", "C");
-    let linked = run(ldd, "").await;
-    let said = [linked.stdout, linked.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    assert!(
-        said.contains("statically linked") || said.contains("not a dynamic executable"),
-        "{said}"
-    );
+    for program in programs {
+        let mut ldd = Command::new("ldd");
+        ldd.arg(&program).env("LC_ALL", "C");
+        let linked = run(ldd, "").await;
+        let said = [linked.stdout, linked.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(
+            said.contains("statically linked") || said.contains("not a dynamic executable"),
+            "{}: {said}",
+            program.display()
+        );
+    }
+}
 
-    // It starts with nothing around it.
+#[tokio::test]
+async fn the_stand_in_for_google_needs_nothing_around_it() {
     let folder = TempDir::new().unwrap();
-    let mut command = Command::new(program);
+    let mut command = Command::new(binary("gemini-stand-in"));
     command
         .env_clear()
         .args(["--listen", "127.0.0.1:0", "--key", GEMINI_KEY])

@@ -10,7 +10,7 @@ pub use transcription_lab::files::cached;
 pub fn binary(name: &str) -> PathBuf {
     let program = std::env::current_exe().unwrap();
     let folder = program.parent().unwrap();
-    // A test is in target/release/deps.
+    // A test is in target/<machine>/release/deps.
     let folder = if folder.ends_with("deps") {
         folder.parent().unwrap()
     } else {
@@ -27,17 +27,14 @@ pub fn binary(name: &str) -> PathBuf {
 
 /// The transcription service as it is built alone, without Whisper.
 pub fn slim_binary() -> PathBuf {
-    built_apart("slim/release/transcription-service")
-}
-
-/// The stand-in for Google as it is built alone, which needs no library around it.
-pub fn stand_in_binary() -> PathBuf {
-    built_apart("stand-in/x86_64-unknown-linux-gnu/release/gemini-stand-in")
-}
-
-fn built_apart(name: &str) -> PathBuf {
-    let beside = binary("transcription-service");
-    let path = beside.ancestors().nth(2).unwrap().join(name);
+    let whole = binary("transcription-service");
+    // In target/<machine>/release, and in target/slim/<machine>/release.
+    let of_machine = whole.ancestors().nth(2).unwrap();
+    let machine = of_machine.file_name().unwrap();
+    let path = of_machine
+        .with_file_name("slim")
+        .join(machine)
+        .join("release/transcription-service");
     assert!(
         path.exists(),
         "{} is not built: run the tests by `make test`",

@@ -11,16 +11,18 @@
     clippy::missing_panics_doc,
     clippy::expect_used,
     clippy::unwrap_used,
-    clippy::print_stderr,
+    clippy::print_stdout,
     reason = "a lab that fails must fail its test, at once and with the reason"
 )]
 
 pub mod auth;
 pub mod client;
+pub mod cluster;
 pub mod collector;
 pub mod errors;
 pub mod files;
 pub mod generated;
+pub mod images;
 pub mod python;
 pub mod s3_proxy;
 pub mod seaweedfs;

@@ -179,23 +179,10 @@ async fn the_slim_binary_has_no_whisper_and_no_cpp_in_it() {
             .windows(name.len())
             .any(|window| window == name.as_bytes())
     };
-    let libraries = async |program: &Path| {
-        let mut command = Command::new("ldd");
-        command.arg(program);
-        let output = run(command, "").await;
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
     let (whole, slim) = (binary("transcription-service"), slim_binary());
 
-    let (of_whole, of_slim) = (libraries(&whole).await, libraries(&slim).await);
-    println!("{of_slim}");
-    for library in ["libstdc++", "libgomp"] {
-        assert!(of_whole.contains(library), "{of_whole}");
-        assert!(!of_slim.contains(library), "{of_slim}");
-    }
-    // Nor linked in.
-    for name in ["ctranslate2", "GLIBCXX_", "__cxa_throw"] {
+    // What stays of C++ in a program without symbols: names of types, and words of its library.
+    for name in ["ctranslate2", "basic_string::append", "std::bad_alloc"] {
         assert!(has(&whole, name), "{name}");
         assert!(!has(&slim, name), "{name}");
     }

@@ -119,6 +119,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY_LIMIT)
+        // Not in a temporary file: a container has no folder for those, and the migration of many users needs one.
+        .pragma("temp_store", "memory")
 }
 
 /// Fails if this is not SQLite's own work in good order, with a table `users` in it.
@@ -346,6 +348,8 @@ mod tests {
         assert_eq!(pragma(&mut writer, "PRAGMA busy_timeout").await, "5000");
         let mut reader = database.readers.acquire().await.unwrap();
         assert_eq!(pragma(&mut reader, "PRAGMA busy_timeout").await, "5000");
+        // MEMORY.
+        assert_eq!(pragma(&mut writer, "PRAGMA temp_store").await, "2");
         let write = sqlx::query("DELETE FROM users").execute(&mut *reader).await;
         assert!(write.is_err(), "readers only read");
     }

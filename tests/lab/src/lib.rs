@@ -13,6 +13,7 @@
     reason = "a lab that fails must fail its test, at once and with the reason"
 )]
 
+pub mod docker;
 pub mod files;
 pub mod guard;
 pub mod kubernetes;

@@ -24,9 +24,10 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the last spans may take to be sent when the program ends.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// The crates whose spans are ours; libraries make spans too.
-const OURS: [&str; 4] = [
+const OURS: [&str; 5] = [
     "auth_service",
     "transcription_common",
+    "transcription_operator",
     "transcription_service",
     "transcription_standalone",
 ];

@@ -1,0 +1,367 @@
+//! The operator on a control plane of the lab: our program, under its own service account, in a namespace of its own.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use transcription_lab::kubernetes::ControlPlane;
+use transcription_lab::kubernetes::control_plane::Shared;
+
+use crate::files::binary;
+use crate::process::{self, Process, eventually, start_at_free_port};
+
+/// The control plane that all tests share, with the custom resource.
+pub async fn control_plane() -> Shared {
+    ControlPlane::shared_with(async |plane| {
+        plane
+            .succeed(
+                &["apply", "--server-side", "-f", "-"],
+                &printed(&["crd"]).await,
+            )
+            .await;
+        let established = [
+            "wait",
+            "--for=condition=Established",
+            "--timeout=30s",
+            "crd/transcriptionstacks.transcription.dev",
+        ];
+        plane.succeed(&established, "").await;
+    })
+    .await
+}
+
+/// What the operator's program prints.
+pub async fn printed(arguments: &[&str]) -> String {
+    let mut command = Command::new(binary("transcription-operator"));
+    command.env_clear().args(arguments);
+    let output = process::run(command, "").await;
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The documents of these kinds in what `transcription-operator manifests` prints.
+pub fn documents(yaml: &str, kinds: &[&str]) -> String {
+    let is_wanted = |document: &&str| {
+        let kind = document
+            .lines()
+            .find_map(|line| line.strip_prefix("kind: "));
+        kind.is_some_and(|kind| kinds.contains(&kind))
+    };
+    yaml.split("---\n")
+        .filter(is_wanted)
+        .collect::<Vec<_>>()
+        .join("---\n")
+}
+
+/// An operator that watches a namespace of its own.
+pub struct Operator {
+    /// The running program.
+    pub process: Process,
+    /// Where it tells its health.
+    pub url: String,
+    /// The namespace.
+    pub namespace: String,
+    plane: Shared,
+    _folder: TempDir,
+}
+
+impl Deref for Operator {
+    type Target = ControlPlane;
+
+    fn deref(&self) -> &ControlPlane {
+        &self.plane
+    }
+}
+
+impl Operator {
+    /// Starts an operator in a new namespace, with the rights of its manifests there and none elsewhere.
+    pub async fn start(prefix: &str) -> Self {
+        let plane = control_plane().await;
+        let namespace = plane.namespace(prefix).await;
+        Self::start_in(plane, namespace).await
+    }
+
+    async fn start_in(plane: Shared, namespace: String) -> Self {
+        let manifests = printed(&[
+            "manifests",
+            "--namespace",
+            &namespace,
+            "--watch-namespaces",
+            &namespace,
+        ])
+        .await;
+        plane
+            .apply(&documents(
+                &manifests,
+                &["ServiceAccount", "Role", "RoleBinding"],
+            ))
+            .await;
+        let account = plane
+            .kubeconfig_for(&namespace, "transcription-operator")
+            .await;
+        let folder = TempDir::new().unwrap();
+        let (process, url) =
+            start_at_free_port(|address| program(folder.path(), &account, address, &namespace))
+                .await;
+        let this = Self {
+            process,
+            url,
+            namespace,
+            plane,
+            _folder: folder,
+        };
+        eventually("the operator is ready", async || this.is_ready().await).await;
+        this
+    }
+
+    async fn is_ready(&self) -> bool {
+        let client = reqwest::Client::builder()
+            .timeout(process::PATIENCE)
+            .no_proxy()
+            .build()
+            .unwrap();
+        let answer = client.get(format!("{}/readyz", self.url)).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// Applies an object in the namespace, as a user does.
+    pub async fn put(&self, object: &Value) {
+        self.in_namespace(&["apply", "-f", "-"], &object.to_string())
+            .await;
+    }
+
+    /// What `kubectl` prints in the namespace. Fails the test if it fails.
+    pub async fn in_namespace(&self, arguments: &[&str], input: &str) -> String {
+        let arguments = [&["--namespace", &self.namespace], arguments].concat();
+        self.plane.succeed(&arguments, input).await
+    }
+
+    /// An object of the namespace, if it is there.
+    pub async fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        let arguments = [
+            "--namespace",
+            &self.namespace,
+            "get",
+            kind,
+            name,
+            "--ignore-not-found",
+            "-o",
+            "json",
+        ];
+        let printed = self.plane.succeed(&arguments, "").await;
+        (!printed.trim().is_empty()).then(|| serde_json::from_str(&printed).unwrap())
+    }
+
+    /// Waits until an object of the namespace is there and is as wanted, and gives it.
+    pub async fn until(
+        &self,
+        kind: &str,
+        name: &str,
+        what: &str,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let last = Mutex::new(Value::Null);
+        let found = tokio::time::timeout(process::PATIENCE, async {
+            loop {
+                if let Some(object) = self.get(kind, name).await {
+                    if holds(&object) {
+                        return object;
+                    }
+                    *last.lock().unwrap() = object;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        let Ok(object) = found.await else {
+            let last = last.lock().unwrap();
+            panic!("in vain waited until {kind} {name} {what}; it is {last:#}");
+        };
+        object
+    }
+
+    /// Waits until a condition of a stack is as wanted, and gives it.
+    pub async fn condition(
+        &self,
+        stack: &str,
+        condition: &str,
+        status: &str,
+        reason: &str,
+    ) -> Value {
+        let what = format!("has {condition}={status} ({reason})");
+        let object = self
+            .until("transcriptionstack", stack, &what, |object| {
+                let found = condition_of(object, condition);
+                found["status"] == status
+                    && found["reason"] == reason
+                    && found["observedGeneration"] == object["metadata"]["generation"]
+            })
+            .await;
+        condition_of(&object, condition).clone()
+    }
+
+    /// Makes a Secret.
+    pub async fn secret(&self, name: &str, values: &[(&str, &str)]) {
+        let data = values
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), Value::from(*value)));
+        let object = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
+            "stringData": data.collect::<serde_json::Map<_, _>>(),
+        });
+        self.put(&object).await;
+    }
+
+    /// Makes the Secret with the credentials of the bucket, `s3`.
+    pub async fn s3_secret(&self) {
+        self.secret(
+            "s3",
+            &[
+                ("AWS_ACCESS_KEY_ID", "access"),
+                ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ],
+        )
+        .await;
+    }
+
+    /// Gives the claims of the namespace a volume: there is no node, and nobody who makes volumes.
+    pub async fn volume_for(&self, claim: &str) {
+        let object = json!({
+            "apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": {"name": format!("{}-{claim}", self.namespace)},
+            "spec": {
+                "capacity": {"storage": "2Gi"},
+                "accessModes": ["ReadWriteOnce"],
+                "claimRef": {"namespace": self.namespace, "name": claim},
+                "hostPath": {"path": "/nowhere"},
+                "persistentVolumeReclaimPolicy": "Retain",
+            },
+        });
+        self.plane.apply(&object.to_string()).await;
+    }
+
+    /// Says of all pods of a component that they are ready, as the kubelet would: there is no node.
+    pub async fn pods_become_ready(&self, stack: &str, component: &str) {
+        let selector =
+            format!("app.kubernetes.io/instance={stack},app.kubernetes.io/component={component}");
+        let listed = self
+            .in_namespace(&["get", "pods", "-l", &selector, "-o", "json"], "")
+            .await;
+        let listed = serde_json::from_str::<Value>(&listed).unwrap();
+        for pod in listed["items"].as_array().unwrap() {
+            let status = json!({"status": {
+                "phase": "Running",
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+            }});
+            let name = pod["metadata"]["name"].as_str().unwrap();
+            let arguments = [
+                "--namespace",
+                &self.namespace,
+                "patch",
+                "pod",
+                name,
+                "--subresource=status",
+                "-p",
+                &status.to_string(),
+            ];
+            // It may be gone meanwhile, for another one.
+            self.plane.kubectl(&arguments, "").await;
+        }
+    }
+
+    /// Waits until a stack is ready, while its pods are said to be ready.
+    pub async fn settle(&self, stack: &str) -> Value {
+        eventually("the stack is ready", async || {
+            for component in ["auth", "transcription"] {
+                self.pods_become_ready(stack, component).await;
+            }
+            let object = self.get("transcriptionstack", stack).await.unwrap();
+            let ready = condition_of(&object, "Ready");
+            ready["status"] == "True"
+                && ready["observedGeneration"] == object["metadata"]["generation"]
+        })
+        .await;
+        self.get("transcriptionstack", stack).await.unwrap()
+    }
+
+    /// Ends the operator and starts another one.
+    pub async fn restart(self) -> Self {
+        let Self {
+            mut process,
+            url: _,
+            namespace,
+            plane,
+            _folder,
+        } = self;
+        process.terminate().await;
+        Self::start_in(plane, namespace).await
+    }
+}
+
+fn program(folder: &Path, account: &Path, address: &str, namespace: &str) -> Process {
+    let mut command = Command::new(binary("transcription-operator"));
+    command
+        .env_clear()
+        .env("KUBECONFIG", account)
+        .env("MANAGEMENT_ADDR", address)
+        .env("WATCH_NAMESPACES", namespace)
+        .current_dir(folder);
+    Process::start(&mut command, folder.join("log"))
+}
+
+/// A condition in the status of a stack; null if it is not there.
+pub fn condition_of<'a>(stack: &'a Value, condition: &str) -> &'a Value {
+    let conditions = stack["status"]["conditions"].as_array();
+    let found = conditions
+        .into_iter()
+        .flatten()
+        .find(|found| found["type"] == condition);
+    found.unwrap_or(&Value::Null)
+}
+
+/// The smallest stack with Whisper.
+pub fn whisper_stack(name: &str) -> Value {
+    json!({
+        "apiVersion": "transcription.dev/v1alpha1",
+        "kind": "TranscriptionStack",
+        "metadata": {"name": name},
+        "spec": {
+            "transcription": {"engine": {"whisper": {"modelPath": "/models/base"}}},
+            "s3": {"bucket": "recordings", "credentialsSecretRef": {"name": "s3"}},
+        },
+    })
+}
+
+/// An object with something changed: what is null is taken away (RFC 7386).
+#[must_use]
+pub fn with(mut object: Value, change: Value) -> Value {
+    merge(&mut object, change);
+    object
+}
+
+fn merge(object: &mut Value, change: Value) {
+    let Value::Object(change) = change else {
+        *object = change;
+        return;
+    };
+    if !object.is_object() {
+        *object = json!({});
+    }
+    let Value::Object(fields) = object else {
+        return;
+    };
+    for (name, change) in change {
+        if change.is_null() {
+            fields.remove(&name);
+        } else {
+            merge(fields.entry(name).or_insert(Value::Null), change);
+        }
+    }
+}

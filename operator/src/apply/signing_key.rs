@@ -1,0 +1,79 @@
+//! The signing key that the operator makes: once.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
+use tracing::info;
+
+use super::{Work, drift};
+use crate::error::Error;
+use crate::hash::hash;
+use crate::names;
+
+impl Work<'_> {
+    /// Makes the signing key once. Later only its labels and its owner are ours, and its content is nobody's but its reader's.
+    pub(super) async fn key(&mut self, wanted: Option<Secret>) {
+        if let Some(secret) = wanted
+            && !self.stack.spec.paused
+        {
+            let result = self.make_key_so(secret).await;
+            self.note(result);
+        }
+    }
+
+    async fn make_key_so(&self, wanted: Secret) -> Result<(), Error> {
+        let api = self.api::<Secret>();
+        let name = wanted.name_any();
+        if wanted.data.is_some() {
+            let parameters = PostParams {
+                field_manager: Some(names::KEY_MANAGER.to_owned()),
+                ..PostParams::default()
+            };
+            self.context
+                .request(
+                    &format!("making Secret {name}"),
+                    api.create(&parameters, &wanted),
+                )
+                .await?;
+            info!(stack.namespace = %self.stack.namespace, stack.name = %self.stack.name, "made the signing key in Secret {name}");
+            return Ok(());
+        }
+        let live = match self
+            .context
+            .stores
+            .secrets
+            .find(&self.stack.namespace, &name)
+        {
+            Some(live) => live.metadata.clone(),
+            None => match self.context.read(api.get_metadata_opt(&name)).await? {
+                Some(live) => live.metadata,
+                None => return Ok(()),
+            },
+        };
+        self.is_ours("Secret", &live, true)?;
+        let mut metadata = wanted.metadata;
+        let hash = hash(serde_json::to_vec(&metadata)?);
+        metadata
+            .annotations
+            .get_or_insert_default()
+            .insert(names::APPLIED_HASH.to_owned(), hash);
+        let value = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata});
+        if live.deletion_timestamp.is_some()
+            || drift::holds(&value["metadata"], &serde_json::to_value(&live)?)
+        {
+            return Ok(());
+        }
+        let parameters = PatchParams::apply(names::FIELD_MANAGER)
+            .force()
+            .validation_strict();
+        let doing = format!("applying the metadata of Secret {name}");
+        self.context
+            .request(
+                &doing,
+                api.patch_metadata(&name, &parameters, &Patch::Apply(&value)),
+            )
+            .await?;
+        Ok(())
+    }
+}

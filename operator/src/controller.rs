@@ -1,0 +1,206 @@
+//! Keeps stacks as they are asked for: five steps for each, whenever something that they are made of has changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use kube::runtime::Controller;
+use kube::runtime::controller::{Action, Config as ControllerConfig};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use kube::{Client, Resource, ResourceExt};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, instrument, warn};
+
+use crate::api::TranscriptionStack;
+use crate::apply::{self, Applied};
+use crate::build::build;
+use crate::conditions;
+use crate::context::{Context, Shared};
+use crate::dereference::{References, dereference};
+use crate::error::Error;
+use crate::status;
+use crate::validate::{Surroundings, Validated, validate};
+use crate::watches::{self, Stores};
+
+/// Changes that come within this time are looked at together.
+const DEBOUNCE: Duration = Duration::from_millis(250);
+/// How long one stack may be worked on.
+const RECONCILE_LIMIT: Duration = Duration::from_mins(2);
+/// A stack is looked at again after this time, whatever the watches tell.
+const RESYNC: Duration = Duration::from_mins(10);
+/// And after this time when only a person can mend it.
+const STALLED_RESYNC: Duration = Duration::from_mins(5);
+
+/// A scope that is watched.
+pub struct Scope {
+    context: Arc<Context>,
+    triggers: tokio::sync::mpsc::Receiver<ObjectRef<TranscriptionStack>>,
+    watches: JoinSet<()>,
+    concurrency: u16,
+}
+
+impl Scope {
+    /// Begins to watch a namespace, or all of them.
+    pub fn watch(
+        client: &Client,
+        namespace: Option<&str>,
+        shared: Arc<Shared>,
+        concurrency: u16,
+    ) -> Self {
+        let mut watches = JoinSet::new();
+        let (stores, triggers) = watches::watch(client, namespace, &mut watches);
+        Self {
+            context: Arc::new(Context::new(client.clone(), stores, shared)),
+            triggers,
+            watches,
+            concurrency,
+        }
+    }
+
+    /// What is seen of it.
+    pub fn stores(&self) -> Stores {
+        self.context.stores.clone()
+    }
+
+    /// Keeps its stacks until it is told to stop; what is being worked on then is finished.
+    pub async fn keep(self, stop: CancellationToken) {
+        let Self {
+            context,
+            triggers,
+            watches,
+            concurrency,
+        } = self;
+        tokio::select! {
+            () = context.stores.wait_until_ready() => {}
+            () = stop.cancelled() => return,
+        }
+        info!("has seen every stack and what they are made of: begins to work");
+        // The watches are tasks of their own: this controller only has to be told which stack to look at.
+        let nothing = stream::pending::<Result<TranscriptionStack, watcher::Error>>();
+        let triggers = stream::unfold(triggers, async |mut triggers| {
+            Some((triggers.recv().await?, triggers))
+        });
+        Controller::for_stream(nothing, context.stores.stacks.clone())
+            .with_config(
+                ControllerConfig::default()
+                    .debounce(DEBOUNCE)
+                    .concurrency(concurrency),
+            )
+            .reconcile_on(triggers)
+            .graceful_shutdown_on(stop.cancelled_owned())
+            .run(reconcile, after_failure, context)
+            .for_each(async |_| ())
+            .await;
+        drop(watches);
+    }
+}
+
+/// Works on a stack.
+#[instrument(name = "reconcile", skip_all, fields(stack.namespace = stack.namespace(), stack.name = stack.name_any()))]
+async fn reconcile(stack: Arc<TranscriptionStack>, context: Arc<Context>) -> Result<Action, Error> {
+    let Ok(_place) = context.shared.places.acquire().await else {
+        return Ok(Action::await_change());
+    };
+    if stack.meta().deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    match timeout(RECONCILE_LIMIT, work_on(&stack, &context)).await {
+        Ok(worked) => worked?,
+        Err(_) => {
+            return Err(Error::TimedOut {
+                doing: "working on the stack".to_owned(),
+                limit: RECONCILE_LIMIT,
+            });
+        }
+    }
+    context.succeeded(&ObjectRef::from_obj(&*stack));
+    let known = context.stores.content_ids();
+    context.contents.keep(|id| known.contains(id));
+    debug!("the stack is looked after");
+    Ok(Action::requeue(RESYNC))
+}
+
+async fn work_on(stack: &TranscriptionStack, context: &Context) -> Result<(), Error> {
+    let (references, validated) = match prepare(stack, context).await {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let verdicts = conditions::of_error(&error, stack.spec.paused);
+            status::update_status(context, stack, status::of_error(stack, &verdicts)).await?;
+            return Err(error);
+        }
+    };
+    let resources = build(&validated);
+    let applied = apply::apply(context, &validated, resources).await;
+    tell(stack, context, &references, &validated, &applied).await?;
+    match applied.errors.into_iter().next() {
+        Some(error) => Err(Error::Several(error)),
+        None => Ok(()),
+    }
+}
+
+async fn prepare(
+    stack: &TranscriptionStack,
+    context: &Context,
+) -> Result<(References, Validated), Error> {
+    let references = dereference(stack, context).await?;
+    let wants_monitors = stack.spec.observability.service_monitor || was_monitored(stack);
+    let surroundings = Surroundings {
+        image_prefix: context.shared.image_prefix.clone(),
+        has_service_monitors: wants_monitors
+            && context
+                .shared
+                .optional_kinds
+                .has_service_monitor(&context.client)
+                .await,
+    };
+    let validated = validate(stack, &references, surroundings)?;
+    Ok((references, validated))
+}
+
+/// Whether the spec may have asked for ServiceMonitors before: then they are looked for once.
+fn was_monitored(stack: &TranscriptionStack) -> bool {
+    let observed = stack
+        .status
+        .as_ref()
+        .and_then(|status| status.observed_generation);
+    observed != stack.meta().generation
+}
+
+async fn tell(
+    stack: &TranscriptionStack,
+    context: &Context,
+    references: &References,
+    validated: &Validated,
+    applied: &Applied,
+) -> Result<(), Error> {
+    let verdicts = conditions::of_applied(validated, references, applied);
+    let status = status::of_applied(stack, validated, applied, &verdicts);
+    status::update_status(context, stack, status).await
+}
+
+/// Says when a stack is looked at again after a failure.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "kube's controller gives them so"
+)]
+fn after_failure(stack: Arc<TranscriptionStack>, error: &Error, context: Arc<Context>) -> Action {
+    let namespace = stack.namespace().unwrap_or_default();
+    let name = stack.name_any();
+    let delay = if error.is_final() {
+        STALLED_RESYNC
+    } else {
+        context.delay_after_failure(&ObjectRef::from_obj(&*stack))
+    };
+    warn!(
+        stack.namespace = namespace,
+        stack.name = name,
+        reason = error.reason().name(),
+        retry_seconds = delay.as_secs_f64(),
+        "{}",
+        error.sentence()
+    );
+    Action::requeue(delay)
+}

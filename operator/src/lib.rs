@@ -1,0 +1,180 @@
+//! The operator: turns a `TranscriptionStack` into a running deployment and keeps it so.
+//!
+//! Read [`controller`] for the story: [`dereference`] looks up what a spec names, [`validate`] finds what can be built, [`build`]
+//! makes the objects, [`apply`] makes them so in the cluster, [`status`] tells what was seen, by the [`conditions`]. [`api`] is the
+//! custom resource. [`watches`] is what is seen of the cluster, [`contents`] what is in Secrets, [`needs`] which of them a spec
+//! names. [`names`] has all names and labels, [`release`] what can be run, [`reason`] the words of the conditions. [`manifests`]
+//! installs the operator; [`config`] lists its settings.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use kube::Client;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use transcription_common::management::{self, ManagementState, Part, Parts, Stopping};
+use transcription_common::metrics::{BuildInfo, Metrics};
+use transcription_common::request::{self, AllowedOrigins};
+use transcription_common::server;
+
+use crate::config::Config;
+use crate::context::Shared;
+use crate::controller::Scope;
+use crate::optional_kinds::OptionalKinds;
+use crate::watches::Stores;
+
+pub mod api;
+pub mod apply;
+pub mod build;
+pub mod conditions;
+pub mod config;
+pub mod contents;
+pub mod context;
+pub mod controller;
+pub mod dereference;
+pub mod environment;
+pub mod error;
+pub mod hash;
+pub mod manifests;
+pub mod names;
+pub mod needs;
+pub mod optional_kinds;
+pub mod quantity;
+pub mod reason;
+pub mod release;
+pub mod signing_key;
+pub mod status;
+pub mod validate;
+pub mod watches;
+pub mod yaml;
+
+const NAME: &str = "transcription-operator";
+const BUILD: BuildInfo = BuildInfo {
+    version: env!("CARGO_PKG_VERSION"),
+    revision: match option_env!("BUILD_REVISION") {
+        Some(revision) => revision,
+        None => "unknown",
+    },
+};
+/// How long what is being worked on may take at the end.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// Works until it is told to stop.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let stop = server::stop_signal()?;
+    let Config {
+        watch_namespaces,
+        image_prefix,
+        max_concurrent_reconciles,
+        management_addr,
+        telemetry: _,
+        tls: _,
+    } = config;
+    let listener = server::bind(management_addr, "MANAGEMENT_ADDR").await?;
+    let address = listener
+        .local_addr()
+        .context("reading the listening address")?;
+    let client = client().await?;
+    let concurrency = max_concurrent_reconciles.get();
+    let shared = Arc::new(Shared {
+        image_prefix,
+        optional_kinds: OptionalKinds::default(),
+        places: Semaphore::new(concurrency.into()),
+    });
+    let names = watch_namespaces.0.join(",");
+    info!(
+        version = BUILD.version,
+        revision = BUILD.known_revision(),
+        management.address = %address,
+        watch_namespaces = names,
+        "{NAME} {} watches {}",
+        BUILD.version,
+        if names.is_empty() { "all namespaces" } else { &names }
+    );
+    let scopes = watch_namespaces.scopes().into_iter();
+    let scopes = scopes.map(|namespace| {
+        Scope::watch(
+            &client,
+            namespace.as_deref(),
+            Arc::clone(&shared),
+            concurrency,
+        )
+    });
+    let scopes = scopes.collect::<Vec<_>>();
+    let stopping = Stopping::default();
+    let stores = scopes.iter().map(Scope::stores).collect();
+    let (end, ended) = oneshot::channel::<()>();
+    let management = tokio::spawn(server::serve(
+        listener,
+        management_routes(stores, &stopping)?,
+        async { drop(ended.await) },
+        Duration::from_secs(1),
+    ));
+    let token = CancellationToken::new();
+    let mut work = JoinSet::new();
+    for scope in scopes {
+        work.spawn(scope.keep(token.clone()));
+    }
+    stop.await;
+    info!("{NAME} stops: finishing what is being worked on");
+    stopping.begin();
+    token.cancel();
+    if tokio::time::timeout(GRACE, work.join_all()).await.is_err() {
+        tracing::warn!(
+            grace_seconds = GRACE.as_secs(),
+            "some stacks were still being worked on: the next operator goes on with them"
+        );
+    }
+    drop(end);
+    management.await.context("ending the management server")??;
+    info!("{NAME} has ended");
+    Ok(())
+}
+
+async fn client() -> anyhow::Result<Client> {
+    let config = kube::Config::infer().await.context(
+        "there is no cluster: run it in one, or set KUBECONFIG to a file that names one",
+    )?;
+    Client::try_from(config).context("the cluster's settings cannot be used")
+}
+
+fn management_routes(stores: Vec<Stores>, stopping: &Stopping) -> anyhow::Result<Router> {
+    let metrics = Metrics::new(BUILD)?;
+    let router = management::table(ManagementState {
+        metrics: metrics.clone(),
+        parts: parts(stores),
+        stopping: stopping.clone(),
+    });
+    let no_pages = "".parse::<AllowedOrigins>().map_err(anyhow::Error::msg)?;
+    Ok(request::instrument(router, &metrics, &no_pages, stopping))
+}
+
+/// What the operator needs to be ready: every watch has seen everything once.
+fn parts(stores: Vec<Stores>) -> Parts {
+    Arc::new(move || {
+        let stores = stores.clone();
+        Box::pin(async move {
+            let unseen = stores
+                .iter()
+                .flat_map(Stores::unseen)
+                .collect::<BTreeSet<_>>();
+            let state = if unseen.is_empty() {
+                Ok(())
+            } else {
+                let unseen = unseen.into_iter().collect::<Vec<_>>().join(", ");
+                Err(format!(
+                    "not yet seen: {unseen}. The API server does not answer, the CustomResourceDefinition is not installed, or rights are missing; the log tells which."
+                ))
+            };
+            vec![Part {
+                name: "watches",
+                state,
+            }]
+        })
+    })
+}

@@ -1,0 +1,328 @@
+//! What the operator sees of the cluster: a watch for each kind, each a task with its own back-off, and what it has seen in memory.
+//!
+//! Not by kube's `Controller` itself: it would put all watches into one stream, where one that fails holds up the others.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount,
+};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use crate::api::TranscriptionStack;
+use crate::names;
+use crate::needs;
+
+/// More triggers than this wait at their watches.
+const TRIGGERS: usize = 1024;
+
+/// What was seen of a kind.
+#[derive(Clone)]
+pub struct Seen<K: Resource<DynamicType = ()> + 'static>(Store<K>);
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Seen<K> {
+    /// The object of this name, if there is one.
+    pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.0.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// The objects that are controlled by an owner.
+    pub fn owned_by(&self, namespace: &str, uid: &str) -> Vec<Arc<K>> {
+        self.0.state_filter(|object| {
+            let owners = object.meta().owner_references.iter().flatten();
+            let mut controllers = owners.filter(|owner| owner.controller == Some(true));
+            object.meta().namespace.as_deref() == Some(namespace)
+                && controllers.any(|owner| owner.uid == uid)
+        })
+    }
+}
+
+/// What was seen, kind by kind. Of those that only the operator's objects are watched of, others are not here.
+#[derive(Clone)]
+pub struct Stores {
+    /// All stacks.
+    pub stacks: Store<TranscriptionStack>,
+    /// The metadata of all Secrets.
+    pub secrets: Seen<PartialObjectMeta<Secret>>,
+    /// The metadata of all ConfigMaps.
+    pub config_map_names: Seen<PartialObjectMeta<ConfigMap>>,
+    /// All claims.
+    pub claims: Seen<PersistentVolumeClaim>,
+    /// The operator's.
+    pub service_accounts: Seen<ServiceAccount>,
+    /// The operator's.
+    pub config_maps: Seen<ConfigMap>,
+    /// The operator's.
+    pub services: Seen<Service>,
+    /// The operator's.
+    pub network_policies: Seen<NetworkPolicy>,
+    /// The operator's.
+    pub ingresses: Seen<Ingress>,
+    /// The operator's.
+    pub stateful_sets: Seen<StatefulSet>,
+    /// The operator's.
+    pub deployments: Seen<Deployment>,
+    /// The operator's.
+    pub autoscalers: Seen<HorizontalPodAutoscaler>,
+    /// The operator's.
+    pub disruption_budgets: Seen<PodDisruptionBudget>,
+    unseen: watch::Receiver<BTreeSet<String>>,
+}
+
+impl Stores {
+    /// Waits until each watch has seen everything once.
+    ///
+    /// Not by the stores' own `wait_until_ready`: of several who wait at the same time it wakes only the last.
+    pub async fn wait_until_ready(&self) {
+        // The senders are the watches; when they are gone nothing waits any more.
+        let _ = self.unseen.clone().wait_for(BTreeSet::is_empty).await;
+    }
+
+    /// The kinds that have not been seen once.
+    pub fn unseen(&self) -> Vec<String> {
+        self.unseen.borrow().iter().cloned().collect()
+    }
+
+    /// The unique ids of all objects whose contents may be known.
+    pub fn content_ids(&self) -> BTreeSet<String> {
+        let secrets = self
+            .secrets
+            .0
+            .state()
+            .into_iter()
+            .filter_map(|object| object.uid());
+        let config_maps = self
+            .config_map_names
+            .0
+            .state()
+            .into_iter()
+            .filter_map(|object| object.uid());
+        secrets.chain(config_maps).collect()
+    }
+}
+
+/// Begins to watch a scope: a namespace, or all. The tasks end when `tasks` is dropped.
+pub fn watch(
+    client: &Client,
+    namespace: Option<&str>,
+    tasks: &mut JoinSet<()>,
+) -> (Stores, mpsc::Receiver<ObjectRef<TranscriptionStack>>) {
+    let (triggers, triggered) = mpsc::channel(TRIGGERS);
+    let (stacks, writer) = store::<TranscriptionStack>();
+    let (seeing, unseen) = watch::channel(BTreeSet::new());
+    let mut watches = Watches {
+        client,
+        namespace,
+        stacks: stacks.clone(),
+        triggers,
+        seeing,
+        tasks,
+    };
+    let all = watcher(watches.api(), watcher::Config::default());
+    watches.follow("transcriptionstacks", all, writer, |stack, _| {
+        vec![ObjectRef::from_obj(stack)]
+    });
+    let stores = Stores {
+        secrets: watches.names(|name, stack| needs::secrets(stack).contains(name)),
+        config_map_names: watches.names(|name, stack| needs::config_maps(stack).contains(name)),
+        claims: watches.claims(),
+        service_accounts: watches.owned(),
+        config_maps: watches.owned(),
+        services: watches.owned(),
+        network_policies: watches.owned(),
+        ingresses: watches.owned(),
+        stateful_sets: watches.owned(),
+        deployments: watches.owned(),
+        autoscalers: watches.owned(),
+        disruption_budgets: watches.owned(),
+        stacks,
+        unseen,
+    };
+    (stores, triggered)
+}
+
+struct Watches<'a> {
+    client: &'a Client,
+    namespace: Option<&'a str>,
+    stacks: Store<TranscriptionStack>,
+    triggers: mpsc::Sender<ObjectRef<TranscriptionStack>>,
+    seeing: watch::Sender<BTreeSet<String>>,
+    tasks: &'a mut JoinSet<()>,
+}
+
+impl Watches<'_> {
+    fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+        match self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
+    /// The objects that the operator has made, of a kind.
+    fn owned<K>(&mut self) -> Seen<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        let (seen, writer) = store::<K>();
+        let label = format!("{}={}", names::MANAGED_BY, names::FIELD_MANAGER);
+        let stream = watcher(self.api(), watcher::Config::default().labels(&label));
+        self.follow(&K::plural(&()), stream, writer, |object, _| {
+            owners(object.meta())
+        });
+        Seen(seen)
+    }
+
+    /// All claims: the operator's, and those that a stack names.
+    fn claims(&mut self) -> Seen<PersistentVolumeClaim> {
+        let (seen, writer) = store();
+        let stream = watcher(self.api(), watcher::Config::default());
+        self.follow(
+            "persistentvolumeclaims",
+            stream,
+            writer,
+            |claim: &PersistentVolumeClaim, stacks| {
+                naming(stacks, claim.meta(), |name, stack| {
+                    needs::claims(stack).contains(name)
+                })
+            },
+        );
+        Seen(seen)
+    }
+
+    /// Only the metadata of all objects of a kind, for they may be many, large and secret.
+    fn names<K>(
+        &mut self,
+        uses: fn(&str, &TranscriptionStack) -> bool,
+    ) -> Seen<PartialObjectMeta<K>>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        let (seen, writer) = store::<PartialObjectMeta<K>>();
+        let stream = watcher(
+            self.api::<PartialObjectMeta<K>>(),
+            watcher::Config::default(),
+        );
+        // Of the operator's own ones all is seen, by another watch.
+        let resource = format!("{} (metadata)", K::plural(&()));
+        self.follow(&resource, stream, writer, move |object, stacks| {
+            naming(stacks, object.meta(), uses)
+        });
+        Seen(seen)
+    }
+
+    /// Follows a watch in a task of its own.
+    fn follow<K>(
+        &mut self,
+        resource: &str,
+        stream: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+        mut writer: kube::runtime::reflector::store::Writer<K>,
+        touched: impl Fn(&K, &Store<TranscriptionStack>) -> Vec<ObjectRef<TranscriptionStack>>
+        + Send
+        + 'static,
+    ) where
+        K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    {
+        let resource = resource.to_owned();
+        let stacks = self.stacks.clone();
+        let triggers = self.triggers.clone();
+        let seeing = self.seeing.clone();
+        seeing.send_modify(|all| {
+            all.insert(resource.clone());
+        });
+        self.tasks.spawn(async move {
+            let stream = stream.default_backoff().modify(|object: &mut K| {
+                // Who set which field is half of an object, and nobody here asks.
+                object.managed_fields_mut().clear();
+            });
+            let mut stream = std::pin::pin!(stream);
+            while let Some(event) = stream.next().await {
+                let event = match event {
+                    Ok(event) => event,
+                    Err(error) => {
+                        warn!(resource, %error, "the watch of {resource} failed, will try again");
+                        continue;
+                    }
+                };
+                writer.apply_watcher_event(&event);
+                let touched = match &event {
+                    Event::Apply(object) | Event::Delete(object) => touched(object, &stacks),
+                    // What went while the watch was not there is told by no event.
+                    Event::InitDone => {
+                        debug!(resource, "the watch of {resource} has seen everything");
+                        seeing.send_modify(|all| {
+                            all.remove(&resource);
+                        });
+                        stacks
+                            .state()
+                            .iter()
+                            .map(|stack| ObjectRef::from_obj(&**stack))
+                            .collect()
+                    }
+                    Event::Init | Event::InitApply(_) => Vec::new(),
+                };
+                for stack in touched {
+                    if triggers.send(stack).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// The stack that controls an object.
+fn owners(
+    metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+) -> Vec<ObjectRef<TranscriptionStack>> {
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let owners = metadata.owner_references.iter().flatten();
+    owners
+        .filter(|owner| owner.controller == Some(true))
+        .filter_map(|owner| ObjectRef::from_owner_ref(Some(namespace), owner, ()))
+        .collect()
+}
+
+/// The stacks of the same namespace that name an object.
+fn naming(
+    stacks: &Store<TranscriptionStack>,
+    metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    uses: impl Fn(&str, &TranscriptionStack) -> bool,
+) -> Vec<ObjectRef<TranscriptionStack>> {
+    let Some(name) = &metadata.name else {
+        return Vec::new();
+    };
+    let stacks = stacks
+        .state_filter(|stack| stack.meta().namespace == metadata.namespace && uses(name, stack));
+    stacks
+        .iter()
+        .map(|stack| ObjectRef::from_obj(&**stack))
+        .collect()
+}

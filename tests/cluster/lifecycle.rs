@@ -1,0 +1,215 @@
+//! A stack from its beginning to its end, and to its next beginning.
+
+use serde_json::{Value, json};
+use transcription_tests::cluster::{Operator, whisper_stack, with};
+use transcription_tests::process::eventually;
+
+#[tokio::test]
+async fn a_deleted_stack_leaves_its_data_and_a_new_one_of_its_name_takes_it_up() {
+    let operator = Operator::start("retain").await;
+    operator.s3_secret().await;
+    operator.put(&whisper_stack("demo")).await;
+    let key = operator
+        .until("secret", "demo-jwt", "is there", |_| true)
+        .await;
+    operator
+        .until("deployment", "demo-transcription", "is there", |_| true)
+        .await;
+    let claim = operator
+        .get("persistentvolumeclaim", "demo-auth-data")
+        .await
+        .unwrap();
+
+    operator
+        .in_namespace(&["delete", "tstack", "demo"], "")
+        .await;
+    children_are_gone(&operator).await;
+
+    operator.put(&whisper_stack("demo")).await;
+    operator
+        .until("deployment", "demo-transcription", "is made again", |_| {
+            true
+        })
+        .await;
+    let uid = |object: &Value| object["metadata"]["uid"].clone();
+    let claim_now = operator
+        .get("persistentvolumeclaim", "demo-auth-data")
+        .await
+        .unwrap();
+    let key_now = operator.get("secret", "demo-jwt").await.unwrap();
+    assert_eq!(uid(&claim_now), uid(&claim));
+    assert_eq!(uid(&key_now), uid(&key));
+    assert_eq!(key_now["data"], key["data"], "tokens stay good");
+}
+
+#[tokio::test]
+async fn with_the_policy_delete_the_data_goes_too() {
+    let operator = Operator::start("delete").await;
+    operator.s3_secret().await;
+    operator.put(&whisper_stack("demo")).await;
+    operator
+        .until("secret", "demo-jwt", "is there", |_| true)
+        .await;
+    operator
+        .until("deployment", "demo-transcription", "is there", |_| true)
+        .await;
+    let is_owned =
+        |object: &Value| object["metadata"]["ownerReferences"][0]["kind"] == "TranscriptionStack";
+
+    // The policy may change its mind.
+    operator
+        .put(&with(
+            whisper_stack("demo"),
+            json!({"spec": {"deletionPolicy": "Delete"}}),
+        ))
+        .await;
+    for (kind, name) in [
+        ("secret", "demo-jwt"),
+        ("persistentvolumeclaim", "demo-auth-data"),
+    ] {
+        operator
+            .until(kind, name, "goes with the stack", is_owned)
+            .await;
+    }
+    operator
+        .put(&with(
+            whisper_stack("demo"),
+            json!({"spec": {"deletionPolicy": "Retain"}}),
+        ))
+        .await;
+    for (kind, name) in [
+        ("secret", "demo-jwt"),
+        ("persistentvolumeclaim", "demo-auth-data"),
+    ] {
+        operator
+            .until(kind, name, "stays", |object| !is_owned(object))
+            .await;
+    }
+    operator
+        .put(&with(
+            whisper_stack("demo"),
+            json!({"spec": {"deletionPolicy": "Delete"}}),
+        ))
+        .await;
+    operator
+        .until("secret", "demo-jwt", "goes with the stack", is_owned)
+        .await;
+    operator
+        .until(
+            "persistentvolumeclaim",
+            "demo-auth-data",
+            "goes with the stack",
+            is_owned,
+        )
+        .await;
+
+    operator
+        .in_namespace(&["delete", "tstack", "demo"], "")
+        .await;
+    children_are_gone(&operator).await;
+    for (kind, name) in [
+        ("secret", "demo-jwt"),
+        ("persistentvolumeclaim", "demo-auth-data"),
+    ] {
+        eventually("the data is gone", async || {
+            operator.get(kind, name).await.is_none()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn the_signing_key_is_made_once_and_never_rewritten() {
+    let operator = Operator::start("key").await;
+    operator.s3_secret().await;
+    operator.put(&whisper_stack("demo")).await;
+    let made = operator
+        .until("secret", "demo-jwt", "is there", |_| true)
+        .await;
+    let key = made["data"]["JWT_SECRET_KEY"].as_str().unwrap();
+    assert!(key.len() >= 43, "at least 32 bytes, in Base64");
+    operator
+        .until("deployment", "demo-transcription", "is there", |_| true)
+        .await;
+
+    // Somebody puts a key of their own there.
+    let theirs = json!({"stringData": {"JWT_SECRET_KEY": "k".repeat(40)}}).to_string();
+    operator
+        .in_namespace(&["patch", "secret", "demo-jwt", "-p", &theirs], "")
+        .await;
+    let before =
+        operator.get("statefulset", "demo-auth").await.unwrap()["spec"]["template"].clone();
+    let after = operator
+        .until("statefulset", "demo-auth", "is rolled", |object| {
+            object["spec"]["template"] != before
+        })
+        .await;
+
+    let now = operator.get("secret", "demo-jwt").await.unwrap();
+    assert_ne!(now["data"]["JWT_SECRET_KEY"], key, "it is theirs now");
+    let hash = |template: &Value| {
+        template["metadata"]["annotations"]["transcription.dev/configuration-hash"].clone()
+    };
+    assert_ne!(hash(&after["spec"]["template"]), hash(&before));
+}
+
+#[tokio::test]
+async fn a_settled_stack_is_not_written_to_and_a_restart_of_the_operator_writes_nothing() {
+    let operator = Operator::start("rest").await;
+    operator.s3_secret().await;
+    operator.volume_for("demo-auth-data").await;
+    operator.put(&whisper_stack("demo")).await;
+    operator.settle("demo").await;
+    let versions = all_versions(&operator).await;
+
+    operator
+        .in_namespace(&["annotate", "secret", "s3", "seen=again"], "")
+        .await;
+    let operator = operator.restart().await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+
+    assert_eq!(all_versions(&operator).await, versions);
+    assert_eq!(writes_of(&operator), Vec::<String>::new());
+}
+
+/// The resource versions of a stack and all that it is made of.
+async fn all_versions(operator: &Operator) -> String {
+    let kinds = "tstack,statefulset,deployment,configmap,service,serviceaccount,networkpolicy,persistentvolumeclaim";
+    let columns =
+        "-o=custom-columns=KIND:.kind,NAME:.metadata.name,VERSION:.metadata.resourceVersion";
+    operator.in_namespace(&["get", kinds, columns], "").await
+}
+
+/// What the operator of this namespace has written in the last three seconds, as the API server has logged it.
+fn writes_of(operator: &Operator) -> Vec<String> {
+    let log = std::fs::read_to_string(operator.audit_log()).unwrap();
+    let user = format!(
+        "system:serviceaccount:{}:transcription-operator",
+        operator.namespace
+    );
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let own = lines.filter(|line| line["user"]["username"] == user.as_str());
+    let own = own.collect::<Vec<_>>();
+    // The second operator begins by listing what is there.
+    let last_list = own.iter().rposition(|line| line["verb"] == "list").unwrap();
+    let writes = own[last_list..]
+        .iter()
+        .filter(|line| !["get", "list", "watch"].contains(&line["verb"].as_str().unwrap()));
+    writes
+        .map(|line| format!("{} {}", line["verb"], line["requestURI"]))
+        .collect()
+}
+
+async fn children_are_gone(operator: &Operator) {
+    let kinds = "statefulset,deployment,configmap,service,serviceaccount,networkpolicy";
+    let selector = "app.kubernetes.io/instance=demo";
+    eventually("the children are gone", async || {
+        let left = operator
+            .in_namespace(&["get", kinds, "-l", selector, "-o", "name"], "")
+            .await;
+        left.trim().is_empty()
+    })
+    .await;
+}

@@ -41,6 +41,9 @@ pub struct Config {
     /// Where the images of the services are: registry and path, without a slash at the end.
     #[arg(long, env = "IMAGE_PREFIX", default_value = IMAGE_PREFIX, value_parser = image_prefix)]
     pub image_prefix: String,
+    /// How long the lease of the operator that works lasts, in seconds: another one takes over when it was not renewed for so long.
+    #[arg(long, env = "LEASE_DURATION_SECONDS", default_value = "15", value_parser = clap::value_parser!(u64).range(5..=3600))]
+    pub lease_duration_seconds: u64,
     /// How many stacks are worked on at once.
     #[arg(long, env = "MAX_CONCURRENT_RECONCILES", default_value = "8")]
     pub max_concurrent_reconciles: NonZeroU16,

@@ -3,7 +3,7 @@
 //! Read [`controller`] for the story: [`dereference`] looks up what a spec names, [`validate`] finds what can be built, [`build`]
 //! makes the objects, [`apply`] makes them so in the cluster, [`status`] tells what was seen, by the [`conditions`]. [`api`] is the
 //! custom resource. [`watches`] is what is seen of the cluster, [`contents`] what is in Secrets, [`needs`] which of them a spec
-//! names. [`names`] has all names and labels, [`release`] what can be run, [`reason`] the words of the conditions. [`manifests`]
+//! names. [`names`] has all names and labels, [`release`] what can be run, [`lease`] lets one operator work at a time, [`reason`] the words of the conditions. [`manifests`]
 //! installs the operator; [`config`] lists its settings.
 
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use kube::Client;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 use transcription_common::management::{self, ManagementState, Part, Parts, Stopping};
 use transcription_common::metrics::{BuildInfo, Metrics};
 use transcription_common::request::{self, AllowedOrigins};
@@ -25,6 +25,7 @@ use transcription_common::server;
 use crate::config::Config;
 use crate::context::Shared;
 use crate::controller::Scope;
+use crate::lease::Elector;
 use crate::optional_kinds::OptionalKinds;
 use crate::watches::Stores;
 
@@ -40,6 +41,7 @@ pub mod dereference;
 pub mod environment;
 pub mod error;
 pub mod hash;
+pub mod lease;
 pub mod manifests;
 pub mod names;
 pub mod needs;
@@ -70,6 +72,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let Config {
         watch_namespaces,
         image_prefix,
+        lease_duration_seconds,
         max_concurrent_reconciles,
         management_addr,
         telemetry: _,
@@ -79,7 +82,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let address = listener
         .local_addr()
         .context("reading the listening address")?;
-    let client = client().await?;
+    let (client, namespace) = cluster().await?;
+    let elector = Elector::new(
+        client.clone(),
+        &namespace,
+        &host(),
+        Duration::from_secs(lease_duration_seconds),
+    );
     let concurrency = max_concurrent_reconciles.get();
     let shared = Arc::new(Shared {
         image_prefix,
@@ -115,32 +124,70 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         async { drop(ended.await) },
         Duration::from_secs(1),
     ));
+    let ended = work(scopes, &elector, stop, &stopping).await;
+    drop(end);
+    management.await.context("ending the management server")??;
+    info!("{NAME} has ended");
+    ended
+}
+
+/// Waits for its turn, then works until it is told to stop or its turn is over. Meanwhile the watches are kept, so that it can begin at
+/// once.
+async fn work(
+    scopes: Vec<Scope>,
+    elector: &Elector,
+    stop: impl Future<Output = ()>,
+    stopping: &Stopping,
+) -> anyhow::Result<()> {
+    let mut stop = std::pin::pin!(stop);
+    tokio::select! {
+        () = elector.acquire() => {}
+        () = &mut stop => {
+            stopping.begin();
+            return Ok(());
+        }
+    }
     let token = CancellationToken::new();
     let mut work = JoinSet::new();
     for scope in scopes {
         work.spawn(scope.keep(token.clone()));
     }
-    stop.await;
+    tokio::select! {
+        () = &mut stop => {}
+        () = elector.keep() => {
+            // At once, whatever is being done: another one may begin.
+            stopping.begin();
+            work.abort_all();
+            anyhow::bail!("the lease could not be kept: another operator takes over, and this one starts anew");
+        }
+    }
     info!("{NAME} stops: finishing what is being worked on");
     stopping.begin();
     token.cancel();
     if tokio::time::timeout(GRACE, work.join_all()).await.is_err() {
-        tracing::warn!(
+        warn!(
             grace_seconds = GRACE.as_secs(),
             "some stacks were still being worked on: the next operator goes on with them"
         );
     }
-    drop(end);
-    management.await.context("ending the management server")??;
-    info!("{NAME} has ended");
+    elector.release().await;
     Ok(())
 }
 
-async fn client() -> anyhow::Result<Client> {
+/// The name of this machine; in a cluster the pod's.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// The cluster, and the namespace that the operator is in.
+async fn cluster() -> anyhow::Result<(Client, String)> {
     let config = kube::Config::infer().await.context(
         "there is no cluster: run it in one, or set KUBECONFIG to a file that names one",
     )?;
-    Client::try_from(config).context("the cluster's settings cannot be used")
+    let namespace = config.default_namespace.clone();
+    let client = Client::try_from(config).context("the cluster's settings cannot be used")?;
+    Ok((client, namespace))
 }
 
 fn management_routes(stores: Vec<Stores>, stopping: &Stopping) -> anyhow::Result<Router> {

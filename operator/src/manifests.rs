@@ -43,6 +43,7 @@ pub fn objects(settings: &ManifestSettings) -> anyhow::Result<Vec<Value>> {
         }),
     ];
     objects.extend(rights(namespace, watch_namespaces));
+    objects.extend(lease_rights(namespace));
     objects.push(service(namespace));
     objects.push(network_policy(namespace));
     objects.push(deployment(namespace, watch_namespaces, image_prefix));
@@ -93,6 +94,32 @@ fn rights(namespace: &str, watched: &Namespaces) -> Vec<Value> {
     namespaces
         .flat_map(|namespace| pair("Role", "RoleBinding", &metadata(namespace)))
         .collect()
+}
+
+/// The right to hold the Lease, in the operator's own namespace.
+fn lease_rights(namespace: &str) -> Vec<Value> {
+    let mut metadata = metadata(namespace);
+    let name = format!("{NAME}-lease");
+    metadata["name"] = name.as_str().into();
+    vec![
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": metadata,
+            "rules": [
+                // The name of what is made cannot be limited.
+                {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+                {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [NAME], "verbs": ["get", "update"]},
+            ],
+        }),
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": namespace}],
+        }),
+    ]
 }
 
 /// What the operator may do, and no more. A test works under these rights alone.
@@ -153,10 +180,9 @@ fn deployment(namespace: &str, watched: &Namespaces, image_prefix: &str) -> Valu
         "kind": "Deployment",
         "metadata": metadata(namespace),
         "spec": {
-            "replicas": 1,
+            // One works, the other waits for its lease to lapse, with everything seen already.
+            "replicas": 2,
             "revisionHistoryLimit": 3,
-            // One at a time writes.
-            "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": labels()},
             "template": {
                 "metadata": {"labels": labels()},

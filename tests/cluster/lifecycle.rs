@@ -172,6 +172,35 @@ async fn a_settled_stack_is_not_written_to_and_a_restart_of_the_operator_writes_
     assert_eq!(writes_of(&operator), Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn of_two_operators_one_works_and_the_other_takes_over_when_it_ends() {
+    let mut first = Operator::start("two").await;
+    first.s3_secret().await;
+    let second = first.another().await;
+    first.put(&whisper_stack("demo")).await;
+    first
+        .until("deployment", "demo-transcription", "is there", |_| true)
+        .await;
+    assert!(first.process.log().contains("holds the lease"));
+    let log = second.process.log();
+    assert!(
+        log.contains("another operator works") && !log.contains("applied"),
+        "{log}"
+    );
+
+    first.process.terminate().await;
+
+    second
+        .in_namespace(&["delete", "service", "demo-auth"], "")
+        .await;
+    second
+        .until("service", "demo-auth", "is made again", |object| {
+            object["metadata"].get("deletionTimestamp").is_none()
+        })
+        .await;
+    assert!(second.process.log().contains("holds the lease"));
+}
+
 /// The resource versions of a stack and all that it is made of.
 async fn all_versions(operator: &Operator) -> String {
     let kinds = "tstack,statefulset,deployment,configmap,service,serviceaccount,networkpolicy,persistentvolumeclaim";
@@ -196,6 +225,7 @@ fn writes_of(operator: &Operator) -> Vec<String> {
     let last_list = own.iter().rposition(|line| line["verb"] == "list").unwrap();
     let writes = own[last_list..]
         .iter()
+        .filter(|line| line["objectRef"]["resource"] != "leases")
         .filter(|line| !["get", "list", "watch"].contains(&line["verb"].as_str().unwrap()));
     writes
         .map(|line| format!("{} {}", line["verb"], line["requestURI"]))

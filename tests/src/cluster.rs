@@ -89,6 +89,11 @@ impl Operator {
         Self::start_in(plane, namespace).await
     }
 
+    /// Starts another operator for the same namespace.
+    pub async fn another(&self) -> Self {
+        Self::start_in(control_plane().await, self.namespace.clone()).await
+    }
+
     async fn start_in(plane: Shared, namespace: String) -> Self {
         let manifests = printed(&[
             "manifests",

@@ -3,8 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::Parser;
 use transcription_common::documentation;
 use transcription_common::settings::{Setting, env_example, settings};
+use transcription_operator::api::schema;
+use transcription_operator::config::{Cli, Command};
+use transcription_operator::manifests;
+use transcription_operator::reason::{ConditionType, Reason};
 
 use crate::errors;
 
@@ -32,6 +37,9 @@ pub fn files() -> Vec<(PathBuf, String)> {
             documentation::text(&transcription_service::routes::document(None).unwrap()),
         ),
         (root.join("docs/errors.md"), errors::page()),
+        (root.join("k8s/crd.yaml"), schema::yaml().unwrap()),
+        (root.join("k8s/install.yaml"), install()),
+        kubernetes(root.join("docs/kubernetes.md")),
         readme(root.join("README.md")),
     ]
 }
@@ -53,21 +61,56 @@ fn readme(path: PathBuf) -> (PathBuf, String) {
     let of_standalone = standalone
         .iter()
         .filter(|setting| !is_one_of(&auth, setting) && !is_one_of(&transcription, setting));
+    let operator = settings::<transcription_operator::config::Cli>();
+    let of_operator = operator.iter().filter(|setting| !is_one_of(&both, setting));
     let tables = [
         ("both services", table(&both)),
         ("the auth service", table(&of_auth)),
         ("the transcription service", table(of_transcription)),
         ("standalone", table(of_standalone)),
+        ("the operator", table(of_operator)),
     ];
     for (name, table) in tables {
-        let begin = format!("<!-- settings of {name}: written by make generate -->\n");
-        let parts = text.split_once(&begin).and_then(|(before, rest)| {
-            let (_, after) = rest.split_once("<!-- end -->")?;
-            Some(format!("{before}{begin}{table}<!-- end -->{after}"))
-        });
-        text = parts.unwrap_or_else(|| panic!("README.md has no place for the settings of {name}"));
+        text = filled(&text, &format!("settings of {name}"), &table);
     }
     (path, text)
+}
+
+/// A page with what is written between the two marks of a name.
+fn filled(text: &str, name: &str, content: &str) -> String {
+    let begin = format!("<!-- {name}: written by make generate -->\n");
+    let parts = text.split_once(&begin).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once("<!-- end -->")?;
+        Some(format!("{before}{begin}{content}<!-- end -->{after}"))
+    });
+    parts.unwrap_or_else(|| panic!("there is no place for: {name}"))
+}
+
+/// What installs the operator for the whole cluster.
+fn install() -> String {
+    let cli = Cli::try_parse_from(["transcription-operator", "manifests"]).unwrap();
+    let Command::Manifests(settings) = cli.command else {
+        panic!("{cli:?}");
+    };
+    manifests::yaml(&settings).unwrap()
+}
+
+/// The page about Kubernetes, with its tables of conditions and reasons as the code has them.
+fn kubernetes(path: PathBuf) -> (PathBuf, String) {
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    let mut conditions = "| condition | when it is `True` |\n|---|---|\n".to_owned();
+    for condition in ConditionType::ALL {
+        let row = format!("| `{}` | {} |\n", condition.name(), condition.meaning());
+        conditions.push_str(&row);
+    }
+    let mut reasons = "| reason | what it means | what to do |\n|---|---|---|\n".to_owned();
+    for reason in Reason::ALL {
+        let (meaning, remedy) = reason.meaning();
+        let row = format!("| `{}` | {meaning} | {remedy} |\n", reason.name());
+        reasons.push_str(&row);
+    }
+    let text = filled(&text, "conditions", &conditions);
+    (path, filled(&text, "reasons", &reasons))
 }
 
 fn table<'a>(settings: impl IntoIterator<Item = &'a Setting>) -> String {

@@ -1,7 +1,7 @@
 //! The settings of the operator. Each is an environment variable and a flag.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU64};
 
 use clap::{Args, Parser, Subcommand};
 use transcription_common::server::management_address;
@@ -47,6 +47,10 @@ pub struct Config {
     /// How many stacks are worked on at once.
     #[arg(long, env = "MAX_CONCURRENT_RECONCILES", default_value = "8")]
     pub max_concurrent_reconciles: NonZeroU16,
+    /// How long a watch may hear nothing before the operator is neither ready nor alive, in seconds. A healthy one hears from the API
+    /// server about once a minute.
+    #[arg(long, env = "WATCH_STALE_AFTER_SECONDS", default_value = "600")]
+    pub watch_stale_after_seconds: NonZeroU64,
     /// The address for `/healthz`, `/readyz` and `/metrics`.
     #[arg(long, env = "MANAGEMENT_ADDR", default_value = MANAGEMENT_ADDR, value_parser = management_address)]
     pub management_addr: SocketAddr,

@@ -3,7 +3,7 @@
 //! Read [`controller`] for the story: [`dereference`] looks up what a spec names, [`validate`] finds what can be built, [`build`]
 //! makes the objects, [`apply`] makes them so in the cluster, [`status`] tells what was seen, by the [`conditions`]. [`api`] is the
 //! custom resource. [`watches`] is what is seen of the cluster, [`contents`] what is in Secrets, [`needs`] which of them a spec
-//! names. [`names`] has all names and labels, [`release`] what can be run, [`lease`] lets one operator work at a time, [`reason`] the words of the conditions. [`manifests`]
+//! names. [`silence`] tells when nothing is heard of it. [`names`] has all names and labels, [`release`] what can be run, [`lease`] lets one operator work at a time, [`reason`] the words of the conditions. [`manifests`]
 //! installs the operator; [`config`] lists its settings.
 
 use std::collections::BTreeSet;
@@ -13,11 +13,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use kube::Client;
+use kube::client::ClientBuilder;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use transcription_common::management::{self, ManagementState, Part, Parts, Stopping};
+use transcription_common::management::{self, ManagementState, Part, Parts, Stopping, Vital};
 use transcription_common::metrics::{BuildInfo, Metrics};
 use transcription_common::request::{self, AllowedOrigins};
 use transcription_common::server;
@@ -27,6 +28,7 @@ use crate::context::Shared;
 use crate::controller::Scope;
 use crate::lease::Elector;
 use crate::optional_kinds::OptionalKinds;
+use crate::silence::{Ear, Silence};
 use crate::watches::Stores;
 
 pub mod api;
@@ -50,6 +52,7 @@ pub mod quantity;
 pub mod reason;
 pub mod release;
 pub mod signing_key;
+pub mod silence;
 pub mod status;
 pub mod validate;
 pub mod watches;
@@ -74,6 +77,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         image_prefix,
         lease_duration_seconds,
         max_concurrent_reconciles,
+        watch_stale_after_seconds,
         management_addr,
         telemetry: _,
         tls: _,
@@ -82,7 +86,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let address = listener
         .local_addr()
         .context("reading the listening address")?;
-    let (client, namespace) = cluster().await?;
+    let silence = Silence::default();
+    let (client, namespace) = cluster(&silence).await?;
     let elector = Elector::new(
         client.clone(),
         &namespace,
@@ -117,10 +122,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let scopes = scopes.collect::<Vec<_>>();
     let stopping = Stopping::default();
     let stores = scopes.iter().map(Scope::stores).collect();
+    let stale_after = Duration::from_secs(watch_stale_after_seconds.get());
+    let vital = vital(silence, stale_after);
     let (end, ended) = oneshot::channel::<()>();
     let management = tokio::spawn(server::serve(
         listener,
-        management_routes(stores, &stopping)?,
+        management_routes(stores, &stopping, vital)?,
         async { drop(ended.await) },
         Duration::from_secs(1),
     ));
@@ -181,37 +188,60 @@ fn host() -> String {
 }
 
 /// The cluster, and the namespace that the operator is in.
-async fn cluster() -> anyhow::Result<(Client, String)> {
+async fn cluster(silence: &Silence) -> anyhow::Result<(Client, String)> {
     let config = kube::Config::infer().await.context(
         "there is no cluster: run it in one, or set KUBECONFIG to a file that names one",
     )?;
     let namespace = config.default_namespace.clone();
-    let client = Client::try_from(config).context("the cluster's settings cannot be used")?;
+    let client = ClientBuilder::try_from(config)
+        .context("the cluster's settings cannot be used")?
+        .with_layer(&Ear(silence.clone()))
+        .build();
     Ok((client, namespace))
 }
 
-fn management_routes(stores: Vec<Stores>, stopping: &Stopping) -> anyhow::Result<Router> {
+fn management_routes(
+    stores: Vec<Stores>,
+    stopping: &Stopping,
+    vital: Vital,
+) -> anyhow::Result<Router> {
     let metrics = Metrics::new(BUILD)?;
     let router = management::table(ManagementState {
         metrics: metrics.clone(),
-        parts: parts(stores),
+        parts: parts(stores, Arc::clone(&vital)),
+        vital: Some(vital),
         stopping: stopping.clone(),
     });
     let no_pages = "".parse::<AllowedOrigins>().map_err(anyhow::Error::msg)?;
     Ok(request::instrument(router, &metrics, &no_pages, stopping))
 }
 
+/// The operator is past help when a watch is deaf: started anew, it connects anew.
+fn vital(silence: Silence, limit: Duration) -> Vital {
+    Arc::new(move || {
+        let silent = silence.longer_than(limit);
+        if silent.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "nothing is heard from the API server: {}.",
+            silent.join(", ")
+        ))
+    })
+}
+
 /// What the operator needs to be ready: every watch has seen everything once.
-fn parts(stores: Vec<Stores>) -> Parts {
+fn parts(stores: Vec<Stores>, vital: Vital) -> Parts {
     Arc::new(move || {
         let stores = stores.clone();
+        let vital = Arc::clone(&vital);
         Box::pin(async move {
             let unseen = stores
                 .iter()
                 .flat_map(Stores::unseen)
                 .collect::<BTreeSet<_>>();
             let state = if unseen.is_empty() {
-                Ok(())
+                vital()
             } else {
                 let unseen = unseen.into_iter().collect::<Vec<_>>().join(", ");
                 Err(format!(

@@ -1,8 +1,9 @@
 //! A stack from its beginning to its end, and to its next beginning.
 
 use serde_json::{Value, json};
-use transcription_tests::cluster::{Operator, whisper_stack, with};
+use transcription_tests::cluster::{Operator, control_plane, whisper_stack, with};
 use transcription_tests::process::eventually;
+use transcription_tests::relay::Relay;
 
 #[tokio::test]
 async fn a_deleted_stack_leaves_its_data_and_a_new_one_of_its_name_takes_it_up() {
@@ -199,6 +200,30 @@ async fn of_two_operators_one_works_and_the_other_takes_over_when_it_ends() {
         })
         .await;
     assert!(second.process.log().contains("holds the lease"));
+}
+
+#[tokio::test]
+async fn an_operator_whose_watches_hear_nothing_is_neither_ready_nor_alive() {
+    let plane = control_plane().await;
+    let server = plane.url().trim_start_matches("https://").to_owned();
+    let relay = Relay::start(server).await;
+    // A lease that is not lost meanwhile, or the operator would end.
+    let settings = [
+        ("WATCH_STALE_AFTER_SECONDS", "5"),
+        ("LEASE_DURATION_SECONDS", "600"),
+    ];
+    let operator = Operator::start_behind("deaf", &relay, &settings).await;
+    assert_eq!(operator.ask("/healthz").await.0, 200);
+
+    relay.silence(true);
+
+    for path in ["/healthz", "/readyz"] {
+        eventually("the operator says so", async || {
+            let (status, body) = operator.ask(path).await;
+            status == 503 && body.contains("nothing is heard from the API server")
+        })
+        .await;
+    }
 }
 
 /// The resource versions of a stack and all that it is made of.

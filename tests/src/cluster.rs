@@ -13,6 +13,7 @@ use transcription_lab::kubernetes::control_plane::Shared;
 
 use crate::files::binary;
 use crate::process::{self, Process, eventually, start_at_free_port};
+use crate::relay::Relay;
 
 /// The control plane that all tests share, with the custom resource.
 pub async fn control_plane() -> Shared {
@@ -89,33 +90,46 @@ impl Operator {
         Self::start_in(plane, namespace).await
     }
 
+    /// The same, with further settings, and with a relay between it and the API server.
+    pub async fn start_behind(prefix: &str, relay: &Relay, settings: &[(&str, &str)]) -> Self {
+        let plane = control_plane().await;
+        let namespace = plane.namespace(prefix).await;
+        Self::start_with(plane, namespace, Some(relay), settings).await
+    }
+
     /// Starts another operator for the same namespace.
     pub async fn another(&self) -> Self {
         Self::start_in(control_plane().await, self.namespace.clone()).await
     }
 
     async fn start_in(plane: Shared, namespace: String) -> Self {
-        let manifests = printed(&[
-            "manifests",
-            "--namespace",
-            &namespace,
-            "--watch-namespaces",
-            &namespace,
-        ])
-        .await;
-        plane
-            .apply(&documents(
-                &manifests,
-                &["ServiceAccount", "Role", "RoleBinding"],
-            ))
-            .await;
-        let account = plane
+        Self::start_with(plane, namespace, None, &[]).await
+    }
+
+    async fn start_with(
+        plane: Shared,
+        namespace: String,
+        relay: Option<&Relay>,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let own = ["--namespace", &namespace, "--watch-namespaces", &namespace];
+        let manifests = printed(&[&["manifests"], &own[..]].concat()).await;
+        let rights = documents(&manifests, &["ServiceAccount", "Role", "RoleBinding"]);
+        plane.apply(&rights).await;
+        let mut account = plane
             .kubeconfig_for(&namespace, "transcription-operator")
             .await;
+        if let Some(relay) = relay {
+            let there = format!("https://127.0.0.1:{}", relay.port);
+            let direct = std::fs::read_to_string(&account).unwrap();
+            account.set_extension("relayed");
+            std::fs::write(&account, direct.replace(plane.url(), &there)).unwrap();
+        }
         let folder = TempDir::new().unwrap();
-        let (process, url) =
-            start_at_free_port(|address| program(folder.path(), &account, address, &namespace))
-                .await;
+        let (process, url) = start_at_free_port(|address| {
+            program(folder.path(), &account, address, &namespace, settings)
+        })
+        .await;
         let this = Self {
             process,
             url,
@@ -128,13 +142,19 @@ impl Operator {
     }
 
     async fn is_ready(&self) -> bool {
+        self.ask("/readyz").await.0 == 200
+    }
+
+    /// What it answers at a path: the status, and the body.
+    pub async fn ask(&self, path: &str) -> (u16, String) {
         let client = reqwest::Client::builder()
             .timeout(process::PATIENCE)
             .no_proxy()
             .build()
             .unwrap();
-        let answer = client.get(format!("{}/readyz", self.url)).send().await;
-        answer.is_ok_and(|answer| answer.status().is_success())
+        let answer = client.get(format!("{}{path}", self.url)).send().await;
+        let answer = answer.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
     /// Applies an object in the namespace, as a user does.
@@ -310,13 +330,20 @@ impl Operator {
     }
 }
 
-fn program(folder: &Path, account: &Path, address: &str, namespace: &str) -> Process {
+fn program(
+    folder: &Path,
+    account: &Path,
+    address: &str,
+    namespace: &str,
+    settings: &[(&str, &str)],
+) -> Process {
     let mut command = Command::new(binary("transcription-operator"));
     command
         .env_clear()
         .env("KUBECONFIG", account)
         .env("MANAGEMENT_ADDR", address)
         .env("WATCH_NAMESPACES", namespace)
+        .envs(settings.iter().copied())
         .current_dir(folder);
     Process::start(&mut command, folder.join("log"))
 }

@@ -24,6 +24,7 @@ pub mod files;
 pub mod generated;
 pub mod images;
 pub mod python;
+pub mod relay;
 pub mod s3_proxy;
 pub mod seaweedfs;
 pub mod sound;

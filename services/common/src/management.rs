@@ -57,6 +57,9 @@ pub struct Part {
 pub type Parts =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Part>> + Send>> + Send + Sync + 'static>;
 
+/// Tells what is beyond repair without a new start, in a sentence.
+pub type Vital = Arc<dyn Fn() -> Result<(), String> + Send + Sync + 'static>;
+
 /// What the routes work with.
 #[derive(Clone, FromRef)]
 pub struct ManagementState {
@@ -64,6 +67,9 @@ pub struct ManagementState {
     pub metrics: Metrics,
     /// What `/readyz` asks.
     pub parts: Parts,
+    /// What `/healthz` asks, if the process can be past help although it answers. A service asks nobody: to be started anew helps
+    /// neither a database nor a bucket.
+    pub vital: Option<Vital>,
     /// Set when the service stops.
     pub stopping: Stopping,
 }
@@ -97,8 +103,13 @@ struct Health {
 
 /// Tells that the process answers. Asks nobody.
 #[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, description = "It answers.", body = Health)))]
-async fn alive() -> Json<Health> {
-    Json(Health { status: "alive" })
+async fn alive(State(vital): State<Option<Vital>>) -> Result<Json<Health>, Problem> {
+    if let Some(vital) = vital
+        && let Err(sentence) = vital()
+    {
+        return Err(Problem::new(code::NOT_READY, sentence));
+    }
+    Ok(Json(Health { status: "alive" }))
 }
 
 /// Tells whether the service can do its work now.

@@ -180,6 +180,7 @@ pub async fn serve_app(
     let management = management::table(ManagementState {
         metrics: metrics.clone(),
         parts,
+        vital: None,
         stopping: stopping.clone(),
     });
     let origins = &settings.cors_allowed_origins;

@@ -1,0 +1,120 @@
+//! How long each watch has heard nothing. A connection can be dead without anybody noticing: the operator would be deaf, and look healthy.
+//!
+//! A healthy watch hears from the API server about once a minute, if only a bookmark. kube does not tell those, so they are heard one
+//! layer below: whatever comes on the connection of a watch counts.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::http::{Request, Response};
+use http_body::Body;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use tower::{BoxError, Layer, Service};
+
+/// When each watch last heard something, by its address.
+#[derive(Clone, Default)]
+pub struct Silence(Arc<Mutex<BTreeMap<String, Instant>>>);
+
+impl Silence {
+    /// The watches that have heard nothing for this long, in words.
+    pub fn longer_than(&self, limit: Duration) -> Vec<String> {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let silent = heard.iter().filter(|(_, heard)| heard.elapsed() > limit);
+        silent
+            .map(|(watch, heard)| format!("{watch} for {} s", heard.elapsed().as_secs()))
+            .collect()
+    }
+
+    /// Something was heard.
+    fn hear(&self, watch: &str) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.insert(watch.to_owned(), Instant::now());
+    }
+
+    /// From now on something is to be heard.
+    fn listen(&self, watch: &str) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.entry(watch.to_owned()).or_insert_with(Instant::now);
+    }
+}
+
+/// Puts the ear between kube and its connections.
+#[derive(Clone)]
+pub struct Ear(pub Silence);
+
+impl<S> Layer<S> for Ear {
+    type Service = Listening<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Listening {
+            inner,
+            silence: self.0.clone(),
+        }
+    }
+}
+
+/// A service whose watches are heard.
+#[derive(Clone)]
+pub struct Listening<S> {
+    inner: S,
+    silence: Silence,
+}
+
+impl<S, B, R> Service<Request<B>> for Listening<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<UnsyncBoxBody<Bytes, BoxError>>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let watch = watch_of(&request);
+        let silence = self.silence.clone();
+        if let Some(watch) = &watch {
+            silence.listen(watch);
+        }
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await?;
+            Ok(answer.map(|body| match watch {
+                Some(watch) => body
+                    .map_frame(move |frame| {
+                        silence.hear(&watch);
+                        frame
+                    })
+                    .map_err(Into::into)
+                    .boxed_unsync(),
+                None => body.map_err(Into::into).boxed_unsync(),
+            }))
+        })
+    }
+}
+
+/// The address of a watch, if the request is one. Of some kinds there are two: of the whole objects, and of their metadata.
+fn watch_of<B>(request: &Request<B>) -> Option<String> {
+    let query = request.uri().query()?;
+    let is_watch = query
+        .split('&')
+        .any(|pair| pair == "watch=true" || pair == "watch=1");
+    let accepted = request
+        .headers()
+        .get("accept")
+        .and_then(|value| value.to_str().ok());
+    let of_metadata = accepted.is_some_and(|accepted| accepted.contains("PartialObjectMetadata"));
+    let suffix = if of_metadata { " (metadata)" } else { "" };
+    is_watch.then(|| format!("{}{suffix}", request.uri().path()))
+}

@@ -94,7 +94,8 @@ pub async fn apply(context: &Context, stack: &Validated, resources: Resources) -
         stack,
         errors: Vec::new(),
     };
-    work.key(signing_key).await;
+    // Pods that were made of a key that is not there would be made again for the next one.
+    let has_key = work.key(signing_key).await;
     let claim = match claim {
         Some(claim) => work.one(&stores.claims, claim).await,
         None => stores.claims.find(&stack.namespace, &claim_name(stack)),
@@ -121,7 +122,7 @@ pub async fn apply(context: &Context, stack: &Validated, resources: Resources) -
         let live_template = live
             .as_ref()
             .and_then(|live| live.spec.as_ref()?.template.metadata.as_ref());
-        if work.may_run(Component::Auth, template, live_template) {
+        if has_key && work.may_run(Component::Auth, template, live_template) {
             work.one(&stores.stateful_sets, stateful_set).await
         } else {
             live
@@ -138,7 +139,7 @@ pub async fn apply(context: &Context, stack: &Validated, resources: Resources) -
         let live_template = live
             .as_ref()
             .and_then(|live| live.spec.as_ref()?.template.metadata.as_ref());
-        if work.may_run(Component::Transcription, template, live_template) {
+        if has_key && work.may_run(Component::Transcription, template, live_template) {
             let applied = work.one(&stores.deployments, deployment).await;
             work.scale(applied, replicas).await
         } else {

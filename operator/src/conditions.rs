@@ -136,12 +136,14 @@ pub fn of_applied(stack: &Validated, references: &References, applied: &Applied)
     });
     let ready = match worst {
         Some(worst) => fails(worst.reason, worst.message),
-        // Nothing that transcribes is missing.
-        None => holds(
-            Reason::AsWanted,
-            monitors
-                .unwrap_or_else(|| "everything is as asked, and every pod is available".to_owned()),
-        ),
+        None => match monitors {
+            // Nothing that transcribes is missing.
+            Some(sentence) => holds(Reason::KindMissing, sentence),
+            None => holds(
+                Reason::AsWanted,
+                "everything is as asked, and every pod is available",
+            ),
+        },
     };
     let reconciling = if is_paused {
         fails(

@@ -1,9 +1,10 @@
 //! What is in Secrets and ConfigMaps, as far as a stack names it. The watches hold metadata only; a content is read when its
 //! resource version moves, and only a hash of it is kept.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -55,7 +56,13 @@ impl Keyed for ConfigMap {
 
 /// What is known of contents.
 #[derive(Default)]
-pub struct Contents(Mutex<HashMap<Id, Known>>);
+pub struct Contents {
+    known: Mutex<HashMap<Id, Known>>,
+    tidied: Mutex<Option<Instant>>,
+}
+
+/// How often what is no longer there is forgotten. To find it, all Secrets are looked through.
+const TIDY_EVERY: Duration = Duration::from_mins(10);
 
 /// The unique id of an object; a new one of the same name has another.
 type Id = String;
@@ -101,9 +108,15 @@ impl Contents {
         Ok(value)
     }
 
-    /// Forgets what is no longer there.
-    pub fn keep(&self, is_there: impl Fn(&str) -> bool) {
-        self.lock().retain(|id, _| is_there(id));
+    /// Forgets what is no longer there, now and then. `there` tells the unique ids of what is.
+    pub fn tidy(&self, there: impl FnOnce() -> BTreeSet<String>) {
+        let mut tidied = self.tidied.lock().unwrap_or_else(PoisonError::into_inner);
+        if tidied.is_some_and(|tidied| tidied.elapsed() < TIDY_EVERY) {
+            return;
+        }
+        *tidied = Some(Instant::now());
+        let there = there();
+        self.lock().retain(|id, _| there.contains(id));
     }
 
     fn known(&self, id: &str, version: &str, key: &str) -> Option<Value> {
@@ -128,6 +141,6 @@ impl Contents {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Id, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -117,8 +117,7 @@ async fn reconcile(stack: Arc<TranscriptionStack>, context: Arc<Context>) -> Res
         }
     }
     context.succeeded(&ObjectRef::from_obj(&*stack));
-    let known = context.stores.content_ids();
-    context.contents.keep(|id| known.contains(id));
+    context.contents.tidy(|| context.stores.content_ids());
     debug!("the stack is looked after");
     Ok(Action::requeue(RESYNC))
 }

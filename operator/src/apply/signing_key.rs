@@ -12,13 +12,15 @@ use crate::hash::hash;
 use crate::names;
 
 impl Work<'_> {
-    /// Makes the signing key once. Later only its labels and its owner are ours, and its content is nobody's but its reader's.
-    pub(super) async fn key(&mut self, wanted: Option<Secret>) {
-        if let Some(secret) = wanted
-            && !self.stack.spec.paused
-        {
-            let result = self.make_key_so(secret).await;
-            self.note(result);
+    /// Makes the signing key once, and tells whether there is one. Later only its labels and its owner are ours, and its content is nobody's
+    /// but its reader's.
+    pub(super) async fn key(&mut self, wanted: Option<Secret>) -> bool {
+        match wanted {
+            Some(secret) if !self.stack.spec.paused => {
+                let result = self.make_key_so(secret).await;
+                self.note(result).is_some()
+            }
+            _ => true,
         }
     }
 

@@ -39,8 +39,9 @@ demo: model build ## Transcribes a recording and ends.
 	@"$(bin)/transcription-standalone" demo $(recording)
 
 test: lint build slim ## Lints, then runs all tests. Installs what they need.
-	@for part in whisper-base whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool ffmpeg faster-whisper openapi-spec-validator schemathesis playwright chromium; do tests/lab/fetch.sh $$part || exit 1; done
-	cargo test --release --workspace --locked --lib --test contract --test black_box
+	@for part in whisper-base whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool ffmpeg faster-whisper openapi-spec-validator schemathesis playwright chromium etcd kubernetes; do tests/lab/fetch.sh $$part || exit 1; done
+	@echo "Most tests wait more than they compute: four at a time ..."
+	cargo test --release --workspace --locked --lib --test contract --test black_box --test cluster -- --test-threads 4
 	@echo "Whisper's tests take all cores and some minutes: one after another ..."
 	cargo test --release --workspace --locked --test whisper -- --test-threads 1
 
@@ -61,9 +62,9 @@ images: engine build slim ## Builds the container images. Needs a Docker Engine.
 	@for part in whisper-base busybox; do tests/lab/fetch.sh $$part || exit 1; done
 	@tests/lab/images.sh "$(bin)" "$(slim_bin)"
 
-e2e: build slim ## Tests the images. Installs what that needs, Docker Engine too.
-	@for part in whisper-base busybox seaweedfs docker; do tests/lab/fetch.sh $$part || exit 1; done
-	cargo test --release --workspace --locked --test images
+e2e: build slim ## Tests the images, and the stack on a Kubernetes node. Needs root; installs Docker Engine and containerd.
+	@for part in whisper-base busybox seaweedfs boto3 docker etcd kubernetes coredns node; do tests/lab/fetch.sh $$part || exit 1; done
+	cargo test --release --workspace --locked --test images --test node -- --test-threads 2
 
 generate: build ## Writes the files that are made from the code.
 	@"$(bin)/generate"

@@ -7,22 +7,13 @@ use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 use transcription_tests::client::Answer;
 use transcription_tests::collector::Collector;
-use transcription_tests::files::{data, sha256_of};
+use transcription_tests::files::data;
 use transcription_tests::process::eventually;
 use transcription_tests::s3_proxy::Fault;
 use transcription_tests::speech::librivox;
-use transcription_tests::transcription::{GEMINI_KEY, Transcription, silent_wav, token};
+use transcription_tests::transcription::{GEMINI_KEY, Transcription, heard, silent_wav, token};
 
 const MIB: usize = 1024 * 1024;
-
-/// What the stand-in hears in these bytes.
-fn heard(bytes: &[u8]) -> String {
-    format!(
-        "heard {} bytes, sha256 {}",
-        bytes.len(),
-        &sha256_of(bytes)[..12]
-    )
-}
 
 /// A fault of Google's, and what comes of it.
 struct Case {

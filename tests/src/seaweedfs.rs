@@ -145,8 +145,18 @@ fn command(folder: &Path, config: &Path, port: u16) -> Command {
     command
         .env_clear()
         .env("HOME", folder)
+        // Where it logs, and its sockets: nothing of it is to stay.
+        .env("TMPDIR", folder)
         .arg("server")
         .arg("-s3")
+        .arg(format!(
+            "-filer.localSocket={}",
+            folder.join("filer.sock").display()
+        ))
+        .arg(format!(
+            "-s3.localSocket={}",
+            folder.join("s3.sock").display()
+        ))
         .arg(format!("-dir={}", folder.display()))
         .arg(format!("-s3.config={}", config.display()))
         .arg(format!("-s3.port={port}"))

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::client::{Answer, http};
-use crate::files::{binary, slim_binary};
+use crate::files::{binary, sha256_of, slim_binary};
 use crate::process::{Process, forget_peak, memory_kib, start_at_free_port};
 use crate::s3_proxy::S3Proxy;
 use crate::seaweedfs::SeaweedFs;
@@ -319,4 +319,13 @@ fn command(program: &Path, environment: &Environment, folder: &TempDir, args: &[
         .current_dir(folder.path())
         .args(args);
     command
+}
+
+/// What the stand-in for Google hears in these bytes.
+pub fn heard(bytes: &[u8]) -> String {
+    format!(
+        "heard {} bytes, sha256 {}",
+        bytes.len(),
+        &sha256_of(bytes)[..12]
+    )
 }

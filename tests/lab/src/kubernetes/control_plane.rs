@@ -123,15 +123,6 @@ impl ControlPlane {
         self.folder.path().join("audit.log")
     }
 
-    /// Lets it run when this program has ended, and tells its processes.
-    pub fn leave_running(mut self) -> Vec<u32> {
-        self.guard.over();
-        self.folder.stay();
-        let ids = self.processes.iter().map(Process::id).collect();
-        std::mem::forget(std::mem::take(&mut self.processes));
-        ids
-    }
-
     fn run_controllers(&mut self) {
         let folder = self.folder.path().to_owned();
         let config = self.kubeconfig();

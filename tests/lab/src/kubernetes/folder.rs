@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 /// A folder that is removed with the cluster. The logs of a failed test are kept.
 pub struct Folder {
     path: PathBuf,
-    stays: bool,
 }
 
 impl Folder {
@@ -15,7 +14,6 @@ impl Folder {
         let folder = tempfile::Builder::new().prefix("lab-").tempdir();
         Self {
             path: folder.expect("a temporary folder").keep(),
-            stays: false,
         }
     }
 
@@ -24,7 +22,6 @@ impl Folder {
         fs::create_dir_all(path).unwrap();
         Self {
             path: path.to_owned(),
-            stays: false,
         }
     }
 
@@ -38,11 +35,6 @@ impl Folder {
         let path = self.path.join(name);
         fs::write(&path, content).unwrap();
         path
-    }
-
-    /// Does not remove it.
-    pub fn stay(&mut self) {
-        self.stays = true;
     }
 
     /// Copies the logs to a folder that stays, and tells its path.
@@ -61,9 +53,6 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if self.stays {
-            return;
-        }
         let _ = fs::remove_dir_all(&self.path);
     }
 }

@@ -1,0 +1,179 @@
+#!/bin/sh
+# A Kubernetes node on this machine: containerd, kubelet, kube-proxy, DNS, and a network of pods. It runs until its standard input ends,
+# and then leaves nothing behind, also when who started it was killed. Needs root; there is one at a time.
+# Usage: node.sh FOLDER CACHE COMMANDS COREDNS, where settings and data go, what `fetch.sh` fetched, and the programs.
+#
+# It says `network` when the node has its address; who started it then makes the control plane there, puts these into FOLDER: kubeconfig,
+# kubelet.kubeconfig, ca.crt, kubelet.crt, kubelet.key, and says `go`.
+set -eu
+
+folder=$1
+tools=$2/node-1
+commands=$3
+coredns=$4
+# The bridge that the pods are plugged into, and its address, which is the node's and the gateway's.
+bridge=lab0
+address=10.244.0.1
+socket="$folder/containerd.sock"
+PATH="$tools/usr/bin:$tools/usr/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# What runs, or what a node left that was killed with its keeper.
+end_all() {
+    for name in kubelet kube-proxy coredns; do pkill -TERM -f "/$name .*/lab-[^ /]*/node/" || :; done
+    # Pods' processes outlive the kubelet.
+    find /sys/fs/cgroup -type f -path '*/kubepods/*' -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u | while read -r process; do
+        kill -KILL "$process" 2>/dev/null || :
+    done
+    pkill -KILL -f 'containerd-shim.*/lab-[^ /]*/node/' || :
+    pkill -TERM -f 'containerd .*/lab-[^ /]*/node/' || :
+    tries=0
+    while [ $tries -lt 100 ] && pgrep -f '/lab-[^ /]*/node/' | grep -qvx "$$"; do
+        tries=$((tries + 1))
+        [ $tries -ne 50 ] || pkill -KILL -f '(kubelet|kube-proxy|coredns|containerd).*/lab-[^ /]*/node/' || :
+        sleep 0.1
+    done
+    grep -o ' /[^ ]*/lab-[^ /]*/node/[^ ]*' /proc/mounts | sort -r | while read -r mounted; do umount -l "$mounted" || :; done
+    for namespace in /run/netns/cni-*; do
+        [ -e "$namespace" ] || continue
+        umount -l "$namespace" 2>/dev/null || :
+        rm -f "$namespace"
+    done
+    ip link delete "$bridge" 2>/dev/null || :
+    for family in ip ip6; do nft delete table "$family" kube-proxy 2>/dev/null || :; done
+    find /sys/fs/cgroup -depth -type d \( -path '*/kubepods' -o -path '*/kubepods/*' \) -exec rmdir {} + 2>/dev/null || :
+}
+
+network() {
+    for module in br_netfilter overlay; do modprobe "$module" 2>/dev/null || :; done
+    sysctl -q -w net.ipv4.ip_forward=1
+    # Without it a pod does not reach a Service that lands on its own node.
+    sysctl -q -w net.bridge.bridge-nf-call-iptables=1
+    ip link add "$bridge" type bridge
+    ip address add "$address/24" dev "$bridge"
+    ip link set "$bridge" up
+}
+
+containerd_settings() {
+    mkdir -p "$folder/cni" "$folder/registries/_default"
+    cat >"$folder/cni/lab.conflist" <<END
+{
+  "cniVersion": "0.4.0", "name": "lab",
+  "plugins": [{
+    "type": "bridge", "bridge": "$bridge", "isGateway": true, "hairpinMode": true,
+    "ipam": {"type": "host-local", "dataDir": "$folder/addresses", "ranges": [[{"subnet": "10.244.0.0/24", "gateway": "$address"}]], "routes": [{"dst": "0.0.0.0/0"}]}
+  }]
+}
+END
+    # Whatever is not here already is not to be had: no pull leaves this machine.
+    cat >"$folder/registries/_default/hosts.toml" <<END
+server = "http://127.0.0.1:1"
+[host."http://127.0.0.1:1"]
+END
+    cat >"$folder/containerd.toml" <<END
+version = 2
+root = "$folder/containerd"
+state = "$folder/containerd-state"
+[grpc]
+  address = "$socket"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "lab.local/pause:1"
+  # Without it runc dies where it may not lower the score.
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "$tools/usr/lib/cni"
+    conf_dir = "$folder/cni"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "$folder/registries"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      BinaryName = "$tools/usr/sbin/runc"
+END
+}
+
+kubelet_settings() {
+    mkdir -p "$folder/kubelet" "$folder/pod-logs"
+    cat >"$folder/kubelet.yaml" <<END
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+address: $address
+authentication:
+  anonymous: {enabled: false}
+  webhook: {enabled: true}
+  x509: {clientCAFile: $folder/ca.crt}
+authorization: {mode: Webhook}
+cgroupDriver: cgroupfs
+clusterDNS: [10.96.0.10]
+clusterDomain: cluster.local
+containerRuntimeEndpoint: unix://$socket
+enforceNodeAllocatable: []
+evictionHard: {memory.available: 1%, nodefs.available: 1%, imagefs.available: 1%}
+failCgroupV1: false
+failSwapOn: false
+healthzPort: 0
+imageGCHighThresholdPercent: 100
+localStorageCapacityIsolation: false
+podLogsDir: $folder/pod-logs
+tlsCertFile: $folder/kubelet.crt
+tlsPrivateKeyFile: $folder/kubelet.key
+volumePluginDir: $folder/volume-plugins
+END
+    cat >"$folder/Corefile" <<END
+.:10053 {
+    bind $address
+    errors
+    cache 5
+    kubernetes cluster.local {
+        kubeconfig $folder/kubeconfig
+    }
+}
+END
+}
+
+start() { # name, program, arguments
+    name=$1
+    shift
+    # The lock is this script's alone.
+    "$@" >"$folder/$name.log" 2>&1 9>&- </dev/null &
+}
+
+wait_for() { # what, command
+    what=$1
+    shift
+    tries=0
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ $tries -lt 300 ] || {
+            echo "in vain waited for $what" >&2
+            return 1
+        }
+        sleep 0.1
+    done
+}
+
+exec 9>"$2/node.lock"
+flock --nonblock 9 || {
+    echo "Another node is at work on this machine: waiting until it ends ..." >&2
+    flock 9
+}
+end_all
+trap 'end_all' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+mkdir -p "$folder"
+network
+echo network
+read -r go && [ "$go" = go ] || exit 0
+containerd_settings
+kubelet_settings
+start containerd containerd --config "$folder/containerd.toml"
+wait_for containerd ctr --address "$socket" version
+ctr --address "$socket" --namespace k8s.io images import "$tools/pause.tar" >/dev/null
+start kubelet "$commands/kubelet" --config "$folder/kubelet.yaml" --kubeconfig "$folder/kubelet.kubeconfig" --hostname-override=lab \
+    --node-ip="$address" --root-dir="$folder/kubelet" --cert-dir="$folder/kubelet"
+start kube-proxy "$commands/kube-proxy" --kubeconfig "$folder/kubeconfig" --proxy-mode nftables --conntrack-max-per-core=0 \
+    --hostname-override=lab --bind-address="$address" --healthz-bind-address= --metrics-bind-address= --cluster-cidr=10.244.0.0/16
+start coredns "$coredns" -conf "$folder/Corefile"
+echo started
+cat >/dev/null

@@ -95,7 +95,14 @@ async fn succeed(command: Command, input: &str) -> String {
 #[test]
 fn every_command_is_run_by_a_test() {
     let on_a_node = commands(README, &["curl ", "TOKEN="]).split_off(3);
-    let known = [curls(), on_a_node, accounts(), bucket(), vec!["make run".to_owned()]].concat();
+    let known = [
+        curls(),
+        on_a_node,
+        accounts(),
+        bucket(),
+        vec!["make run".to_owned()],
+    ]
+    .concat();
     let known = known.into_iter().collect::<BTreeSet<_>>();
     let documents = fs::read_dir(root().join("docs")).unwrap();
     let documents = documents.map(|entry| entry.unwrap().path());

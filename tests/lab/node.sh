@@ -175,5 +175,6 @@ start kubelet "$commands/kubelet" --config "$folder/kubelet.yaml" --kubeconfig "
 start kube-proxy "$commands/kube-proxy" --kubeconfig "$folder/kubeconfig" --proxy-mode nftables --conntrack-max-per-core=0 \
     --hostname-override=lab --bind-address="$address" --healthz-bind-address= --metrics-bind-address= --cluster-cidr=10.244.0.0/16
 start coredns "$coredns" -conf "$folder/Corefile"
+wait_for DNS grep -q "CoreDNS-" "$folder/coredns.log"
 echo started
 cat >/dev/null

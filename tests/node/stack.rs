@@ -107,7 +107,13 @@ impl<'a> Namespace<'a> {
         let arguments = ["get", "service", service, "-o", "json"];
         let object = serde_json::from_str::<Value>(&self.kubectl(&arguments, "").await).unwrap();
         let address = object["spec"]["clusterIP"].as_str().unwrap();
-        format!("http://{address}:{}", object["spec"]["ports"][0]["port"])
+        let url = format!("http://{address}:{}", object["spec"]["ports"][0]["port"]);
+        // A pod is ready a moment before the node's proxy sends somebody there.
+        eventually("the Service leads to a pod", async || {
+            http().get(&url).send().await.is_ok()
+        })
+        .await;
+        url
     }
 
     /// Logs in through the Service.

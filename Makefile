@@ -27,7 +27,7 @@ run demo: export RUST_LOG ?= warn
 run demo: export TRANSCRIPTION_ENGINE ?= whisper
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint build slim images e2e generate bench bench-whisper prepare sources engine model
+.PHONY: help run demo test lint build slim images e2e cluster cluster-down generate bench bench-whisper prepare sources engine model
 
 help: ## Lists the commands.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -65,6 +65,13 @@ images: engine build slim ## Builds the container images. Needs a Docker Engine.
 e2e: build slim ## Tests the images, and the stack on a Kubernetes node. Needs root; installs Docker Engine and containerd.
 	@for part in whisper-base busybox seaweedfs boto3 docker etcd kubernetes coredns node; do tests/lab/fetch.sh $$part || exit 1; done
 	cargo test --release --workspace --locked --test images --test node -- --test-threads 2
+
+cluster: build slim ## Starts a Kubernetes cluster of one node to play with, with the images on it. The node needs root.
+	@for part in whisper-base busybox seaweedfs docker etcd kubernetes coredns node; do tests/lab/fetch.sh $$part || exit 1; done
+	@"$(bin)/cluster" up "$(abspath $(bin))" "$(abspath $(slim_bin))"
+
+cluster-down: ## Ends that cluster.
+	@"$(bin)/cluster" down
 
 generate: build ## Writes the files that are made from the code.
 	@"$(bin)/generate"

@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
+    clippy::print_stdout,
     reason = "a test that fails must say so at once"
 )]
 

@@ -16,5 +16,6 @@
 pub mod docker;
 pub mod files;
 pub mod guard;
+pub mod images;
 pub mod kubernetes;
 pub mod process;

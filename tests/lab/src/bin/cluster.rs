@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
+use transcription_lab::docker::Docker;
 use transcription_lab::files::cache;
+use transcription_lab::images::{self, Programs};
 use transcription_lab::kubernetes::{ControlPlane, Node};
 
 /// How long a cluster may take to start; the first one is read from a cold disk.
@@ -33,24 +35,30 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Starts a cluster that stays.
-    Up {
-        /// Archives of images, as `docker save` writes them.
-        images: Vec<PathBuf>,
-    },
+    /// Starts a cluster that stays, with our images on its node.
+    Up(Folders),
     /// Ends it.
     Down,
     /// Is the cluster until it is told to end.
     #[command(hide = true)]
-    Keep { images: Vec<PathBuf> },
+    Keep(Folders),
+}
+
+/// Where the programs are.
+#[derive(clap::Args)]
+struct Folders {
+    /// All of them.
+    programs: PathBuf,
+    /// The transcription service without Whisper.
+    slim: PathBuf,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match Cli::parse().command {
-        Action::Up { images } => up(&images).await,
+        Action::Up(folders) => up(&folders).await,
         Action::Down => down().await,
-        Action::Keep { images } => keep(&images).await,
+        Action::Keep(folders) => keep(folders).await,
     }
 }
 
@@ -63,20 +71,25 @@ fn process_file() -> PathBuf {
     cache().join("cluster/process")
 }
 
-async fn up(images: &[PathBuf]) -> ExitCode {
+#[expect(
+    clippy::zombie_processes,
+    reason = "it goes on when this program has ended"
+)]
+async fn up(folders: &Folders) -> ExitCode {
     if running().is_some() && kubeconfig().exists() {
         println!("A cluster is already running.");
         tell();
         return ExitCode::SUCCESS;
     }
-    println!("Starting a cluster (some seconds) ...");
+    println!("Starting a cluster, and building the images for it (half a minute) ...");
     fs::create_dir_all(cache().join("cluster")).unwrap();
     let _ = fs::remove_file(kubeconfig());
     let log = cache().join("cluster/log");
     let output = File::create(&log).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .arg("keep")
-        .args(images)
+        .arg(&folders.programs)
+        .arg(&folders.slim)
         .stdin(Stdio::null())
         .stdout(output.try_clone().unwrap())
         .stderr(output)
@@ -143,13 +156,11 @@ fn running() -> Option<u32> {
     command.contains("cluster keep").then_some(process)
 }
 
-async fn keep(images: &[PathBuf]) -> ExitCode {
+async fn keep(folders: Folders) -> ExitCode {
     let mut end = signal(SignalKind::terminate()).unwrap();
     if is_root() {
         let node = Node::start().await;
-        for archive in images {
-            node.import_image(archive).await;
-        }
+        bring_images(&node, folders).await;
         publish(&node);
         end.recv().await;
     } else {
@@ -162,6 +173,21 @@ async fn keep(images: &[PathBuf]) -> ExitCode {
     }
     let _ = fs::remove_file(kubeconfig());
     ExitCode::SUCCESS
+}
+
+/// The engine is only needed for this.
+async fn bring_images(node: &Node, folders: Folders) {
+    let Folders { programs, slim } = folders;
+    let programs = Programs {
+        all: programs,
+        slim,
+    };
+    let docker = Docker::start().await;
+    print!("{}", images::build(&docker, &programs).await);
+    let archive = node.folder().join("images.tar");
+    images::save(&docker, &programs, &archive).await;
+    node.import_image(&archive).await;
+    let _ = fs::remove_file(archive);
 }
 
 /// Says by the kubeconfig that the cluster is ready.

@@ -313,9 +313,9 @@ coredns() {
 
 # What a node of Kubernetes needs around the kubelet: what runs containers, their network, and the container that a pod begins with.
 node() {
-    [ -x /usr/sbin/nft ] || {
-        fetching "nftables" "GPL-2, 1 MB by apt, which directs traffic to Services, for the tests"
-        install_debian nftables
+    { [ -x /usr/sbin/nft ] && command -v ip >/dev/null; } || {
+        fetching "nftables and iproute2" "GPL-2, 4 MB by apt, which make the network of pods, for the tests"
+        install_debian nftables iproute2
     }
     name=node-1
     missing "$name/pause.tar" || return 0

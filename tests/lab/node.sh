@@ -5,8 +5,12 @@
 #
 # It says `network` when the node has its address; who started it then makes the control plane there, puts these into FOLDER: kubeconfig,
 # kubelet.kubeconfig, ca.crt, kubelet.crt, kubelet.key, and says `go`.
+#
+# All that runs is in a process namespace and a mount namespace (unshare(1)): with the first process there the kernel ends all others, the
+# pods' too, and takes their mounts away. What is left to remove has a name of ours, so another cluster on this machine stays whole.
 set -eu
 
+[ "${1:-}" != inside ] || { is_inside=yes && shift; }
 folder=$1
 tools=$2/node-1
 commands=$3
@@ -14,43 +18,60 @@ coredns=$4
 # The bridge that the pods are plugged into, and its address, which is the node's and the gateway's.
 bridge=lab0
 address=10.244.0.1
+# The pods' control groups.
+cgroup=transcription-lab
 socket="$folder/containerd.sock"
 PATH="$tools/usr/bin:$tools/usr/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# What runs, or what a node left that was killed with its keeper.
-end_all() {
-    for name in kubelet kube-proxy coredns; do pkill -TERM -f "/$name .*/lab-[^ /]*/node/" || :; done
-    # Pods' processes outlive the kubelet.
-    find /sys/fs/cgroup -type f -path '*/kubepods/*' -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u | while read -r process; do
-        kill -KILL "$process" 2>/dev/null || :
-    done
-    pkill -KILL -f 'containerd-shim.*/lab-[^ /]*/node/' || :
-    pkill -TERM -f 'containerd .*/lab-[^ /]*/node/' || :
-    tries=0
-    while [ $tries -lt 100 ] && pgrep -f '/lab-[^ /]*/node/' | grep -qvx "$$"; do
-        tries=$((tries + 1))
-        [ $tries -ne 50 ] || pkill -KILL -f '(kubelet|kube-proxy|coredns|containerd).*/lab-[^ /]*/node/' || :
-        sleep 0.1
-    done
-    grep -o ' /[^ ]*/lab-[^ /]*/node/[^ ]*' /proc/mounts | sort -r | while read -r mounted; do umount -l "$mounted" || :; done
-    for namespace in /run/netns/cni-*; do
-        [ -e "$namespace" ] || continue
-        umount -l "$namespace" 2>/dev/null || :
-        rm -f "$namespace"
-    done
-    ip link delete "$bridge" 2>/dev/null || :
-    for family in ip ip6; do nft delete table "$family" kube-proxy 2>/dev/null || :; done
-    find /sys/fs/cgroup -depth -type d \( -path '*/kubepods' -o -path '*/kubepods/*' \) -exec rmdir {} + 2>/dev/null || :
+# Removes what namespaces do not take with them, also of a node that was killed.
+clean() {
+    if ip link show "$bridge" >/dev/null 2>&1; then
+        for family in ip ip6; do nft delete table "$family" kube-proxy 2>/dev/null || :; done
+        nft delete table ip "$bridge" 2>/dev/null || :
+        ip link delete "$bridge"
+    fi
+    find /sys/fs/cgroup -depth -type d \( -path "*/$cgroup" -o -path "*/$cgroup/*" \) -exec rmdir {} + 2>/dev/null || :
 }
 
+end() {
+    # What runs inside has ended when `wait` returns.
+    [ -z "$inside" ] || kill -KILL "$inside" 2>/dev/null || :
+    wait
+    clean
+}
+
+# Everything of it goes with the bridge, but the table.
 network() {
     for module in br_netfilter overlay; do modprobe "$module" 2>/dev/null || :; done
-    sysctl -q -w net.ipv4.ip_forward=1
-    # Without it a pod does not reach a Service that lands on its own node.
-    sysctl -q -w net.bridge.bridge-nf-call-iptables=1
     ip link add "$bridge" type bridge
+    # Without it a pod does not reach a Service that lands on its own node.
+    ip link set "$bridge" type bridge nf_call_iptables 1
     ip address add "$address/24" dev "$bridge"
     ip link set "$bridge" up
+    echo 1 >"/proc/sys/net/ipv4/conf/$bridge/forwarding"
+    # What asks for a Service before kube-proxy knows it stays here.
+    ip route add 10.96.0.0/16 dev "$bridge"
+    # Nor do pods reach anything outside of this machine.
+    nft -f - <<END
+table ip $bridge {
+    chain forward {
+        type filter hook forward priority filter
+        iifname "$bridge" oifname != "$bridge" reject
+    }
+}
+END
+}
+
+# Not the top ones: another kubelet would end pods that it does not know.
+control_groups() {
+    if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+        for controller in cpu cpuset memory pids hugetlb; do
+            echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control || :
+        done 2>/dev/null
+        mkdir "/sys/fs/cgroup/$cgroup"
+    else
+        for hierarchy in /sys/fs/cgroup/*/; do mkdir -p "$hierarchy$cgroup"; done
+    fi
 }
 
 containerd_settings() {
@@ -103,6 +124,7 @@ authentication:
   x509: {clientCAFile: $folder/ca.crt}
 authorization: {mode: Webhook}
 cgroupDriver: cgroupfs
+cgroupRoot: /$cgroup
 clusterDNS: [10.96.0.10]
 clusterDomain: cluster.local
 containerRuntimeEndpoint: unix://$socket
@@ -151,30 +173,53 @@ wait_for() { # what, command
     done
 }
 
+run_inside() {
+    # Where the programs put things by names that cannot be set.
+    for path in /run/containerd /run/netns /var/lib/cni /var/lib/kubelet /var/log/containers; do
+        mkdir -p "$path"
+        mount -t tmpfs lab "$path"
+    done
+    start containerd containerd --config "$folder/containerd.toml"
+    wait_for containerd ctr --address "$socket" version
+    ctr --address "$socket" --namespace k8s.io images import "$tools/pause.tar" >/dev/null
+    start kubelet "$commands/kubelet" --config "$folder/kubelet.yaml" --kubeconfig "$folder/kubelet.kubeconfig" --hostname-override=lab \
+        --node-ip="$address" --root-dir="$folder/kubelet" --cert-dir="$folder/kubelet"
+    start kube-proxy "$commands/kube-proxy" --kubeconfig "$folder/kubeconfig" --proxy-mode nftables --conntrack-max-per-core=0 \
+        --hostname-override=lab --bind-address="$address" --healthz-bind-address= --metrics-bind-address= --cluster-cidr=10.244.0.0/16
+    start coredns "$coredns" -conf "$folder/Corefile"
+    wait_for DNS grep -q "CoreDNS-" "$folder/coredns.log"
+    echo started
+    cat >/dev/null
+}
+
+if [ -n "${is_inside:-}" ]; then
+    run_inside
+    exit
+fi
 exec 9>"$2/node.lock"
 flock --nonblock 9 || {
     echo "Another node is at work on this machine: waiting until it ends ..." >&2
     flock 9
 }
-end_all
-trap 'end_all' EXIT
+clean
+! nft list table ip kube-proxy >/dev/null 2>&1 || {
+    echo "This machine is a node of another Kubernetes, whose kube-proxy would not bear a second one." >&2
+    exit 1
+}
+# A shell gives what it starts in the background no standard input of its own.
+exec 3<&0
+inside=""
+trap 'end' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 mkdir -p "$folder"
 network
+control_groups
 echo network
 read -r go && [ "$go" = go ] || exit 0
 containerd_settings
 kubelet_settings
-start containerd containerd --config "$folder/containerd.toml"
-wait_for containerd ctr --address "$socket" version
-ctr --address "$socket" --namespace k8s.io images import "$tools/pause.tar" >/dev/null
-start kubelet "$commands/kubelet" --config "$folder/kubelet.yaml" --kubeconfig "$folder/kubelet.kubeconfig" --hostname-override=lab \
-    --node-ip="$address" --root-dir="$folder/kubelet" --cert-dir="$folder/kubelet"
-start kube-proxy "$commands/kube-proxy" --kubeconfig "$folder/kubeconfig" --proxy-mode nftables --conntrack-max-per-core=0 \
-    --hostname-override=lab --bind-address="$address" --healthz-bind-address= --metrics-bind-address= --cluster-cidr=10.244.0.0/16
-start coredns "$coredns" -conf "$folder/Corefile"
-wait_for DNS grep -q "CoreDNS-" "$folder/coredns.log"
-echo started
-cat >/dev/null
+unshare --pid --fork --kill-child --mount --mount-proc "$0" inside "$@" <&3 3<&- &
+inside=$!
+wait "$inside"

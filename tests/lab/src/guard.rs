@@ -33,7 +33,12 @@ for process in $processes; do
         sleep 0.05
     done
 done
-rm -rf "$folder"
+# What was started by those may still be writing into it.
+tries=0
+until rm -rf "$folder" || [ $tries -eq 20 ]; do
+    tries=$((tries + 1))
+    sleep 0.5
+done
 "#;
 
 impl Guard {

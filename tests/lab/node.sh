@@ -198,8 +198,11 @@ if [ -n "${is_inside:-}" ]; then
 fi
 exec 9>"$2/node.lock"
 flock --nonblock 9 || {
-    echo "Another node is at work on this machine: waiting until it ends ..." >&2
-    flock 9
+    echo "Another node is at work on this machine: waiting until it ends (make cluster-down ends the one of make cluster) ..." >&2
+    flock --timeout 1800 9 || {
+        echo "It did not end in half an hour." >&2
+        exit 1
+    }
 }
 clean
 ! nft list table ip kube-proxy >/dev/null 2>&1 || {

@@ -108,6 +108,12 @@ count() { # what is counted, apt's line: kind:name, perhaps with a colon in it:p
 
 [ -z "$packages" ] || install_packages
 
+# Outside Debian these are packages of their own. At once, and not when the programs are linked, a quarter of an hour later.
+for library in libc.a libstdc++.a libgomp.a; do
+    [ "$(c++ -print-file-name=$library)" != "$library" ] ||
+        fail "The programs are static, and the compiler finds no $library. Install the static libraries of C and C++ (Fedora: glibc-static libstdc++-static), then run this again."
+done
+
 rust_found() {
     command -v cargo >/dev/null 2>&1 || return 1
     version=$(cargo --version 2>/dev/null | cut -d ' ' -f 2)

@@ -43,7 +43,8 @@ for target in auth-service transcription-service transcription-operator transcri
     *-whisper) image="$prefix/${target%-whisper}:$version-whisper" ;;
     *) image="$prefix/$target:$version" ;;
     esac
-    docker build --quiet --target "$target" --tag "$image" \
+    # Nothing is fetched either.
+    docker build --quiet --network none --target "$target" --tag "$image" \
         --build-arg "BUILDER=$builder" --build-arg "VERSION=$version" --build-arg "REVISION=${BUILD_REVISION:-unknown}" . >/dev/null
     docker image inspect --format '{{index .RepoTags 0}} {{.Size}}' "$image" |
         awk '{printf "%-60s %6.1f MB\n", $1, $2 / 1000000}'

@@ -102,6 +102,9 @@ async fn up(folders: &Folders) -> ExitCode {
     while !kubeconfig().exists() {
         let is_over = child.try_wait().unwrap().is_some() || began.elapsed() > START_LIMIT;
         if is_over {
+            // What it has begun ends with it.
+            let _ = child.kill();
+            let _ = child.wait();
             eprintln!(
                 "The cluster does not start. Its log, {}, says:",
                 log.display()

@@ -74,7 +74,7 @@ LABEL org.opencontainers.image.title=transcription-operator \
 # Whisper is C++ and takes minutes more, so who wants the others does not wait for it.
 FROM builder AS whisper-builder
 ARG REVISION=unknown
-# The same packages as before: what they share is not compiled again.
+# With other features most of it is compiled once more.
 RUN [ -e /out/whisper/transcription-service ] || { \
         services/standalone/prepare.sh && \
         BUILD_REVISION="$REVISION" cargo build --release --locked --features transcription-service/whisper \

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use transcription_tests::cluster::{control_plane, documents, printed, whisper_stack};
+use transcription_lab::kubernetes::ControlPlane;
+use transcription_tests::cluster::{control_plane, documents, printed};
 
 #[tokio::test]
 async fn the_manifests_are_taken_by_the_api_server_to_the_last_field() {
@@ -105,54 +106,41 @@ async fn an_operator_of_listed_namespaces_has_no_right_beyond_them() {
 }
 
 #[tokio::test]
-async fn stacks_of_the_first_schema_are_still_taken() {
-    let plane = control_plane().await;
-    let namespace = plane.namespace("first-schema").await;
-    let first = fs::read_to_string(root().join("tests/data/crd/v1alpha1-0.1.0.yaml")).unwrap();
-    let now = fs::read_to_string(root().join("k8s/crd.yaml")).unwrap();
-    assert!(!first.is_empty() && !now.is_empty());
+async fn stacks_that_were_stored_under_the_first_schema_are_still_taken() {
+    // Of its own: the others have the schema of today.
+    let plane = ControlPlane::start().await;
+    let definition = async |file: &str| {
+        let file = root().join(file);
+        let arguments = ["apply", "--server-side", "-f", file.to_str().unwrap()];
+        plane.succeed(&arguments, "").await;
+        let established = [
+            "wait",
+            "--for=condition=Established",
+            "--timeout=30s",
+            "crd/transcriptionstacks.transcription.dev",
+        ];
+        plane.succeed(&established, "").await;
+    };
+    definition("tests/data/crd/v1alpha1-0.1.0.yaml").await;
+    let stacks = ["gemini", "production", "s3-compatible", "whisper"];
+    for sample in stacks {
+        let file = root().join(format!("k8s/samples/{sample}.yaml"));
+        plane
+            .succeed(&["create", "-f", file.to_str().unwrap()], "")
+            .await;
+    }
 
-    // A definition that would refuse what is stored is refused itself only for what is written again: so write it again.
-    plane
-        .succeed(
-            &["apply", "--server-side", "--dry-run=server", "-f", "-"],
-            &first,
-        )
-        .await;
-    plane
-        .succeed(
-            &["--namespace", &namespace, "apply", "-f", "-"],
-            &whisper_stack("demo").to_string(),
-        )
-        .await;
-    let stored = plane
-        .succeed(
-            &[
-                "--namespace",
-                &namespace,
-                "get",
-                "tstack",
-                "demo",
-                "-o",
-                "json",
-            ],
-            "",
-        )
-        .await;
+    definition("k8s/crd.yaml").await;
+
+    let stored = plane.succeed(&["get", "tstack", "-o", "json"], "").await;
     let stored = serde_json::from_str::<Value>(&stored).unwrap();
-    plane
-        .succeed(
-            &[
-                "--namespace",
-                &namespace,
-                "replace",
-                "--dry-run=server",
-                "-f",
-                "-",
-            ],
-            &stored.to_string(),
-        )
-        .await;
+    let stored = stored["items"].as_array().unwrap();
+    assert_eq!(stored.len(), stacks.len());
+    for stack in stored {
+        plane
+            .succeed(&["replace", "-f", "-"], &stack.to_string())
+            .await;
+    }
 }
 
 #[tokio::test]

@@ -379,3 +379,52 @@ async fn what_is_no_longer_asked_for_goes_and_what_is_changed_by_hand_comes_back
         })
         .await;
 }
+
+#[tokio::test]
+async fn prometheus_is_told_where_the_metrics_are_while_that_is_asked_for() {
+    let operator = Operator::start("monitors").await;
+    operator.s3_secret().await;
+    // The kind as the Prometheus operator brings it, but for its schema.
+    let kind = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "servicemonitors.monitoring.coreos.com",
+            "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
+        },
+        "spec": {
+            "group": "monitoring.coreos.com",
+            "names": {"kind": "ServiceMonitor", "plural": "servicemonitors"},
+            "scope": "Namespaced",
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            }}}],
+        },
+    });
+    operator.apply(&kind.to_string()).await;
+    let established = [
+        "wait",
+        "--for=condition=Established",
+        "--timeout=30s",
+        "crd/servicemonitors.monitoring.coreos.com",
+    ];
+    operator.succeed(&established, "").await;
+    let asked = json!({"spec": {"observability": {"serviceMonitor": true}}});
+
+    operator.put(&with(whisper_stack("demo"), asked)).await;
+
+    for name in ["demo-auth", "demo-transcription"] {
+        let monitor = operator
+            .until("servicemonitor", name, "is there", |_| true)
+            .await;
+        assert_eq!(monitor["spec"]["endpoints"][0]["port"], "management");
+        let owner = &monitor["metadata"]["ownerReferences"][0];
+        assert_eq!(owner["kind"], "TranscriptionStack");
+    }
+    operator.put(&whisper_stack("demo")).await;
+    for name in ["demo-auth", "demo-transcription"] {
+        transcription_tests::process::eventually("the monitors are gone", async || {
+            operator.get("servicemonitor", name).await.is_none()
+        })
+        .await;
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Field by field in the order of the contract. [`auth`], [`transcription`], [`s3`] and [`network`] are parts of the spec, [`pod`]
 //! is what both workloads take, [`status`] what the operator tells, [`rules`] what may not be changed later. [`schema`] makes the
-//! CustomResourceDefinition of it all.
+//! CustomResourceDefinition of it all, [`stored`] reads what the API server has of it.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ pub mod rules;
 pub mod s3;
 pub mod schema;
 pub mod status;
+pub mod stored;
 pub mod transcription;
 
 /// A running deployment of the two services: what it is to be.
@@ -74,10 +75,8 @@ pub struct TranscriptionStackSpec {
     pub s3: S3,
     /// The web pages that may call both services from a browser: origins, for example `https://app.example.com`; `*` means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 64),
-        inner(length(max = 300), regex(pattern = r"^(\*|https?://[^/, ]+)$"))
-    )]
+    #[schemars(length(max = 64), inner(length(max = 300)))]
+    #[x_kube(validation = rules::are_origins())]
     pub cors_allowed_origins: Vec<String>,
     /// How the services are reached from outside of the cluster.
     #[serde(default)]
@@ -95,6 +94,9 @@ pub struct TranscriptionStackSpec {
     /// Whether the operator only watches: it goes on telling the state and changes nothing.
     #[serde(default)]
     pub paused: bool,
+    /// Why what is stored could not be read, if it could not. Never written.
+    #[serde(skip)]
+    pub unreadable: Option<String>,
 }
 
 /// What happens to what cannot be made again.
@@ -115,7 +117,8 @@ pub enum DeletionPolicy {
 pub struct Observability {
     /// Where the services send traces, as OTLP over HTTP, for example `http://collector.monitoring:4318`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 1024), regex(pattern = r"^(https?://[^ ]+)?$"))]
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = rules::is_address())]
     pub otlp_endpoint: String,
     /// Whether Prometheus is told where the metrics are, by ServiceMonitors. The cluster must have that kind.
     #[serde(default)]

@@ -10,15 +10,16 @@ use std::sync::Arc;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use crate::build::{Resources, pod};
+use crate::build::Resources;
+use crate::conditions;
 use crate::context::Context;
 use crate::error::Error;
 use crate::hash::hash;
@@ -28,7 +29,6 @@ use crate::validate::{Configuration, Validated};
 use crate::watches::Seen;
 
 pub mod drift;
-mod service_monitors;
 mod signing_key;
 
 /// What is there afterwards, of what tells how a stack is.
@@ -42,6 +42,8 @@ pub struct Applied {
     pub deployment: Option<Arc<Deployment>>,
     /// What could not be made so. The rest was.
     pub errors: Vec<Arc<Error>>,
+    /// What is not as asked and was left so, because the operator only watches.
+    pub left: Vec<String>,
 }
 
 /// An object of a namespace with a fixed kind.
@@ -82,17 +84,24 @@ pub async fn apply(context: &Context, stack: &Validated, resources: Resources) -
         service_monitors,
         signing_key,
         claim,
-        mut stateful_set,
-        mut deployment,
+        stateful_set,
+        deployment,
         replicas,
         autoscaler,
         disruption_budget,
     } = resources;
     let stores = &context.stores;
+    let live_set = stores
+        .stateful_sets
+        .find(&stack.namespace, &stateful_set.name_any());
+    let live_deployment = stores
+        .deployments
+        .find(&stack.namespace, &deployment.name_any());
     let mut work = Work {
         context,
         stack,
         errors: Vec::new(),
+        left: Vec::new(),
     };
     // Pods that were made of a key that is not there would be made again for the next one.
     let has_key = work.key(signing_key).await;
@@ -100,52 +109,39 @@ pub async fn apply(context: &Context, stack: &Validated, resources: Resources) -
         Some(claim) => work.one(&stores.claims, claim).await,
         None => stores.claims.find(&stack.namespace, &claim_name(stack)),
     };
+    let claim_is_leaving = work.claim_is_leaving(claim.as_deref());
+    // Pods that run keep all that they have until everything is there that they are to have: a Secret that is gone restarts nothing.
+    let auth_may_change = has_key && work.is_complete(Component::Auth) && !claim_is_leaving;
+    let transcription_may_change = has_key && work.is_complete(Component::Transcription);
+    let kept = [
+        (!auth_may_change && live_set.is_some()).then(|| stack.name_of(Component::Auth)),
+        (!transcription_may_change && live_deployment.is_some())
+            .then(|| stack.name_of(Component::Transcription)),
+    ];
     work.all(&stores.service_accounts, service_accounts).await;
-    work.all(&stores.config_maps, config_maps).await;
+    work.all_but(&kept, &stores.config_maps, config_maps).await;
     work.all(&stores.network_policies, network_policies).await;
     work.all(&stores.services, services).await;
     work.all(&stores.ingresses, ingresses).await;
-    work.monitors(service_monitors).await;
+    if stack.has_service_monitors {
+        work.all(&stores.service_monitors, service_monitors).await;
+    }
     work.all(
         &stores.disruption_budgets,
         Vec::from_iter(disruption_budget),
     )
     .await;
-    let stateful_set = {
-        let live = stores
-            .stateful_sets
-            .find(&stack.namespace, &stateful_set.name_any());
-        let template = stateful_set
-            .spec
-            .as_mut()
-            .and_then(|spec| spec.template.metadata.as_mut());
-        let live_template = live
-            .as_ref()
-            .and_then(|live| live.spec.as_ref()?.template.metadata.as_ref());
-        if has_key && work.may_run(Component::Auth, template, live_template) {
-            work.one(&stores.stateful_sets, stateful_set).await
-        } else {
-            live
-        }
+    let stateful_set = if auth_may_change {
+        work.one(&stores.stateful_sets, stateful_set).await
+    } else {
+        live_set
     };
-    let deployment = {
-        let live = stores
-            .deployments
-            .find(&stack.namespace, &deployment.name_any());
-        let template = deployment
-            .spec
-            .as_mut()
-            .and_then(|spec| spec.template.metadata.as_mut());
-        let live_template = live
-            .as_ref()
-            .and_then(|live| live.spec.as_ref()?.template.metadata.as_ref());
-        if has_key && work.may_run(Component::Transcription, template, live_template) {
-            let applied = work.one(&stores.deployments, deployment).await;
-            work.scale(applied, replicas).await
-        } else {
-            live
-        }
+    let deployment = if transcription_may_change {
+        work.one(&stores.deployments, deployment).await
+    } else {
+        live_deployment
     };
+    let deployment = work.scale(deployment, replicas).await;
     work.all(&stores.autoscalers, Vec::from_iter(autoscaler))
         .await;
     Applied {
@@ -153,6 +149,7 @@ pub async fn apply(context: &Context, stack: &Validated, resources: Resources) -
         stateful_set,
         deployment,
         errors: work.errors,
+        left: work.left,
     }
 }
 
@@ -166,17 +163,25 @@ struct Work<'a> {
     context: &'a Context,
     stack: &'a Validated,
     errors: Vec<Arc<Error>>,
+    left: Vec<String>,
 }
 
 impl Work<'_> {
     /// Makes all objects of a kind so, and takes those away that are not among them.
     async fn all<K: Child>(&mut self, seen: &Seen<K>, wanted: Vec<K>) {
+        self.all_but(&[], seen, wanted).await;
+    }
+
+    /// The same, but those of these names are left as they are.
+    async fn all_but<K: Child>(&mut self, kept: &[Option<String>], seen: &Seen<K>, wanted: Vec<K>) {
         let names = wanted
             .iter()
             .map(ResourceExt::name_any)
             .collect::<BTreeSet<_>>();
         for object in wanted {
-            self.one(seen, object).await;
+            if !kept.contains(&Some(object.name_any())) {
+                self.one(seen, object).await;
+            }
         }
         for object in seen.owned_by(&self.stack.namespace, &self.stack.uid) {
             if !names.contains(&object.name_any()) {
@@ -199,15 +204,12 @@ impl Work<'_> {
     }
 
     async fn make_so<K: Child>(
-        &self,
+        &mut self,
         seen: &Seen<K>,
         mut wanted: K,
     ) -> Result<Option<Arc<K>>, Error> {
         let name = wanted.name_any();
         let live = seen.find(&self.stack.namespace, &name);
-        if self.stack.spec.paused {
-            return Ok(live);
-        }
         let api = self.api::<K>();
         let live = match live {
             Some(live) => Some(live),
@@ -218,16 +220,21 @@ impl Work<'_> {
         wanted
             .annotations_mut()
             .insert(names::APPLIED_HASH.to_owned(), hash);
-        let value = serde_json::to_value(&wanted)?;
-        if let Some(live) = live {
+        let mut value = serde_json::to_value(&wanted)?;
+        if let Some(live) = &live {
             self.is_ours(&K::kind(&()), live.meta(), is_data::<K>())?;
             // It is on its way out: a new one is made when it is gone.
-            if live.meta().deletion_timestamp.is_some() {
-                return Ok(Some(live));
+            if live.meta().deletion_timestamp.is_some()
+                || drift::holds(&value, &serde_json::to_value(&**live)?)
+            {
+                return Ok(Some(Arc::clone(live)));
             }
-            if drift::holds(&value, &serde_json::to_value(&*live)?) {
-                return Ok(Some(live));
-            }
+            this_one_alone(&mut value, live.meta());
+        }
+        if self.stack.spec.paused {
+            let how = live.as_ref().map_or("is not there", |_| "is another");
+            self.left.push(format!("{} {name} {how}", K::kind(&())));
+            return Ok(live);
         }
         let doing = format!("applying {} {name}", K::kind(&()));
         let parameters = PatchParams::apply(names::FIELD_MANAGER)
@@ -266,6 +273,11 @@ impl Work<'_> {
             return Ok(());
         }
         let name = live.name.as_deref().unwrap_or_default();
+        if controller.is_some_and(|owner| is_predecessor(owner, self.stack)) {
+            return Err(Error::Waiting(format!(
+                "{kind} {name} is still there from the stack of this name before: it is being cleared away"
+            )));
+        }
         let whose = match controller {
             Some(owner) => format!("is controlled by {} {}", owner.kind, owner.name),
             None => "was not made by this stack".to_owned(),
@@ -278,22 +290,23 @@ impl Work<'_> {
         })
     }
 
-    /// Whether a component's workload may be made so: everything that its pods use is there. Pods that run already keep what they
-    /// have: the template keeps the hash that it has, so that a Secret that is gone restarts nothing.
-    fn may_run(
-        &self,
-        component: Component,
-        template: Option<&mut ObjectMeta>,
-        live: Option<&ObjectMeta>,
-    ) -> bool {
+    /// Whether everything that a component's pods use is there.
+    fn is_complete(&self, component: Component) -> bool {
         match self.stack.configurations.get(&component) {
             Some(Configuration::Complete(_)) => true,
-            Some(Configuration::Incomplete) | None => {
-                let Some(live) = live else { return false };
-                pod::keep_configuration(template, live);
-                true
-            }
+            Some(Configuration::Incomplete) | None => false,
         }
+    }
+
+    /// Whether the claim with the users is on its way out: it stays as long as the pod does, so the pod must not be touched.
+    fn claim_is_leaving(&mut self, claim: Option<&PersistentVolumeClaim>) -> bool {
+        let leaving = claim.filter(|claim| claim.metadata.deletion_timestamp.is_some());
+        let Some(claim) = leaving else { return false };
+        self.errors.push(Arc::new(Error::Stalled {
+            reason: Reason::StorageLost,
+            message: conditions::leaving(&claim.name_any(), self.stack),
+        }));
+        true
     }
 
     /// Sets the number of replicas, by a manager of its own: when an autoscaler takes over, nothing is set back.
@@ -308,16 +321,24 @@ impl Work<'_> {
         };
         let live = deployment.spec.as_ref().and_then(|spec| spec.replicas);
         let is_leaving = deployment.meta().deletion_timestamp.is_some();
-        if live == Some(replicas) || self.stack.spec.paused || is_leaving {
+        if live == Some(replicas) || is_leaving {
             return Some(deployment);
         }
         let name = deployment.name_any();
-        let value = json!({
+        if self.stack.spec.paused {
+            let live = live.unwrap_or(1);
+            self.left.push(format!(
+                "Deployment {name} has {live} replicas and not {replicas}"
+            ));
+            return Some(deployment);
+        }
+        let mut value = json!({
             "apiVersion": "apps/v1",
             "kind": "Deployment",
             "metadata": {"name": name, "namespace": self.stack.namespace},
             "spec": {"replicas": replicas},
         });
+        this_one_alone(&mut value, deployment.meta());
         let api = self.api::<Deployment>();
         let parameters = PatchParams::apply(names::REPLICAS_MANAGER).force();
         let doing = format!("setting the replicas of Deployment {name}");
@@ -334,9 +355,14 @@ impl Work<'_> {
         }
     }
 
-    async fn delete<K: Child>(&self, object: &K) -> Result<(), Error> {
+    async fn delete<K: Child>(&mut self, object: &K) -> Result<(), Error> {
         let name = object.name_any();
-        if self.stack.spec.paused || object.meta().deletion_timestamp.is_some() {
+        if object.meta().deletion_timestamp.is_some() {
+            return Ok(());
+        }
+        if self.stack.spec.paused {
+            self.left
+                .push(format!("{} {name} is no longer asked for", K::kind(&())));
             return Ok(());
         }
         // The one that was seen, and not another of the same name.
@@ -366,6 +392,21 @@ impl Work<'_> {
     fn api<K: Child>(&self) -> Api<K> {
         Api::namespaced(self.context.client.clone(), &self.stack.namespace)
     }
+}
+
+/// Says which object is meant: one that was deleted meanwhile is not made again by what was meant for it, but refused (409).
+fn this_one_alone(value: &mut Value, live: &ObjectMeta) {
+    if let (Some(metadata), Some(uid)) = (value["metadata"].as_object_mut(), &live.uid) {
+        metadata.insert("uid".to_owned(), json!(uid));
+    }
+}
+
+/// Whether an owner is the stack of the same name before: the garbage collector still clears its children away.
+fn is_predecessor(owner: &OwnerReference, stack: &Validated) -> bool {
+    owner.kind == stack.owner.kind
+        && owner.api_version.split('/').next() == stack.owner.api_version.split('/').next()
+        && owner.name == stack.name
+        && owner.uid != stack.uid
 }
 
 /// Whether an object of this kind cannot be made again.

@@ -10,9 +10,9 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::DynamicObject;
 
 use crate::names::Component;
+use crate::service_monitor::ServiceMonitor;
 use crate::validate::Validated;
 
 pub mod auth;
@@ -35,7 +35,7 @@ pub struct Resources {
     /// For each component with a host.
     pub ingresses: Vec<Ingress>,
     /// For each component, if they are wanted and the cluster has the kind.
-    pub service_monitors: Vec<DynamicObject>,
+    pub service_monitors: Vec<ServiceMonitor>,
     /// The signing key, if it is the operator's. Without its content, unless it has to be made.
     pub signing_key: Option<Secret>,
     /// The claim with the users, if it is the operator's.

@@ -108,6 +108,7 @@ pub fn of_applied(stack: &Validated, references: &References, applied: &Applied)
         stateful_set,
         deployment,
         errors,
+        left,
     } = applied;
     let secrets = secrets(stack);
     let storage = storage(stack, references, claim.as_ref());
@@ -128,7 +129,8 @@ pub fn of_applied(stack: &Validated, references: &References, applied: &Applied)
         .first()
         .map(|error| fails(error.reason(), error.sentence()));
     let monitors = missing_monitors(stack);
-    let worst = failed.or_else(|| {
+    let left = (!left.is_empty()).then(|| fails(Reason::Paused, format!("spec.paused is true, and not everything is as asked: {}; set spec.paused to false to have it made so", left.join("; "))));
+    let worst = failed.or(left).or_else(|| {
         parts
             .into_iter()
             .find(|part| part.status != Truth::True)
@@ -264,6 +266,9 @@ fn storage(
         };
     };
     let name = claim.metadata.name.as_deref().unwrap_or_default();
+    if claim.metadata.deletion_timestamp.is_some() {
+        return fails(Reason::StorageLost, leaving(name, stack));
+    }
     let status = claim.status.as_ref();
     match status.and_then(|status| status.phase.as_deref()) {
         Some("Bound") => holds(
@@ -293,6 +298,14 @@ fn storage(
             )
         }
     }
+}
+
+/// Of a claim that is being deleted: it stays until its pod ends, so there is time to save what is on it.
+pub fn leaving(claim: &str, stack: &Validated) -> String {
+    let pod = format!("{}-0", stack.name_of(Component::Auth));
+    format!(
+        "PersistentVolumeClaim {claim} with the users is being deleted, and is gone when pod {pod} ends: back up now (kubectl exec {pod} -- auth-service backup), then delete the pod, and restore to another claim"
+    )
 }
 
 fn workload(stack: &Validated, component: Component, rollout: Option<Rollout>) -> Verdict {

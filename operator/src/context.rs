@@ -13,7 +13,6 @@ use tokio::time::timeout;
 use crate::api::TranscriptionStack;
 use crate::contents::Contents;
 use crate::error::Error;
-use crate::optional_kinds::OptionalKinds;
 use crate::watches::Stores;
 
 /// How long the API server may take for one request.
@@ -41,8 +40,6 @@ pub struct Context {
 pub struct Shared {
     /// Where images are.
     pub image_prefix: String,
-    /// Kinds that a cluster need not have.
-    pub optional_kinds: OptionalKinds,
     /// As many stacks are worked on at once.
     pub places: Semaphore,
 }

@@ -21,6 +21,7 @@ use crate::conditions;
 use crate::context::{Context, Shared};
 use crate::dereference::{References, dereference};
 use crate::error::Error;
+use crate::reason::Reason;
 use crate::status;
 use crate::validate::{Surroundings, Validated, validate};
 use crate::watches::{self, Stores};
@@ -78,9 +79,13 @@ impl Scope {
             () = stop.cancelled() => return,
         }
         info!("has seen every stack and what they are made of: begins to work");
+        // First this: what is told from here on is told, and what was before is in the stores.
+        context.stores.tell_changes();
+        let all = context.stores.stacks.state();
+        let all = all.into_iter().map(|stack| ObjectRef::from_obj(&*stack));
         // The watches are tasks of their own: this controller only has to be told which stack to look at.
         let nothing = stream::pending::<Result<TranscriptionStack, watcher::Error>>();
-        let triggers = stream::unfold(triggers, async |mut triggers| {
+        let changed = stream::unfold(triggers, async |mut triggers| {
             Some((triggers.recv().await?, triggers))
         });
         Controller::for_stream(nothing, context.stores.stacks.clone())
@@ -89,7 +94,7 @@ impl Scope {
                     .debounce(DEBOUNCE)
                     .concurrency(concurrency),
             )
-            .reconcile_on(triggers)
+            .reconcile_on(stream::iter(all).chain(changed))
             .graceful_shutdown_on(stop.cancelled_owned())
             .run(reconcile, after_failure, context)
             .for_each(async |_| ())
@@ -134,7 +139,12 @@ async fn work_on(stack: &TranscriptionStack, context: &Context) -> Result<(), Er
     let resources = build(&validated);
     let applied = apply::apply(context, &validated, resources).await;
     tell(stack, context, &references, &validated, &applied).await?;
-    match applied.errors.into_iter().next() {
+    // What is tried again must not wait for what only a person can mend.
+    let error = applied
+        .errors
+        .into_iter()
+        .min_by_key(|error| error.is_final());
+    match error {
         Some(error) => Err(Error::Several(error)),
         None => Ok(()),
     }
@@ -144,28 +154,21 @@ async fn prepare(
     stack: &TranscriptionStack,
     context: &Context,
 ) -> Result<(References, Validated), Error> {
+    if let Some(why) = &stack.spec.unreadable {
+        return Err(Error::Stalled {
+            reason: Reason::SpecUnreadable,
+            message: format!(
+                "this operator cannot read the spec: {why}: mend that field, or install the operator that knows it"
+            ),
+        });
+    }
     let references = dereference(stack, context).await?;
-    let wants_monitors = stack.spec.observability.service_monitor || was_monitored(stack);
     let surroundings = Surroundings {
         image_prefix: context.shared.image_prefix.clone(),
-        has_service_monitors: wants_monitors
-            && context
-                .shared
-                .optional_kinds
-                .has_service_monitor(&context.client)
-                .await,
+        has_service_monitors: context.stores.has_service_monitors(),
     };
     let validated = validate(stack, &references, surroundings)?;
     Ok((references, validated))
-}
-
-/// Whether the spec may have asked for ServiceMonitors before: then they are looked for once.
-fn was_monitored(stack: &TranscriptionStack) -> bool {
-    let observed = stack
-        .status
-        .as_ref()
-        .and_then(|status| status.observed_generation);
-    observed != stack.meta().generation
 }
 
 async fn tell(

@@ -1,29 +1,34 @@
 //! The environment variables that the operator sets in the containers of the services (contract §4).
 
-/// All of them: what is here has a field of the spec, and cannot be set by `extraEnv`.
-pub const OURS: [&str; 31] = [
+/// All of them: what is here has a field of the spec, and cannot be set by `extraEnv`. Nor can a file take the place of a
+/// secret (`…_FILE`): with both, the services refuse to start.
+pub const OURS: [&str; 35] = [
     "ACCESS_TOKEN_EXPIRE_MINUTES",
     "AUTH_TOKEN_URL",
     "AWS_ACCESS_KEY_ID",
+    "AWS_ACCESS_KEY_ID_FILE",
     "AWS_ENDPOINT_URL_S3",
     "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY",
+    "AWS_SECRET_ACCESS_KEY_FILE",
     "BCRYPT_COST",
     "CA_BUNDLE_FILE",
     "CORS_ALLOWED_ORIGINS",
     "DATABASE_URL",
     "ENGINE_TIMEOUT_SECONDS",
     "GEMINI_API_KEY",
+    "GEMINI_API_KEY_FILE",
     "GEMINI_BASE_URL",
     "GEMINI_MODEL",
     "JWT_SECRET_KEY",
+    "JWT_SECRET_KEY_FILE",
     "JWT_SECRET_KEY_PREVIOUS",
+    "JWT_SECRET_KEY_PREVIOUS_FILE",
     "LISTEN_ADDR",
     "MANAGEMENT_ADDR",
     "MAX_CONCURRENT_TRANSCRIPTIONS",
     "MAX_UPLOAD_BYTES",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_RESOURCE_ATTRIBUTES",
     "PASSWORD_MIN_LENGTH",
     "REGISTRATION",
     "S3_BUCKET_NAME",

@@ -32,6 +32,9 @@ pub enum Error {
         /// In a sentence.
         message: String,
     },
+    /// What goes by itself.
+    #[error("{0}")]
+    Waiting(String),
     /// One of several, which the conditions tell.
     #[error("{0}")]
     Several(Arc<Error>),
@@ -49,7 +52,7 @@ impl Error {
             Self::Api { source, .. } => {
                 matches!(&**source, kube::Error::Api(status) if matches!(status.code, 400 | 413 | 422))
             }
-            Self::TimedOut { .. } | Self::Json(_) => false,
+            Self::TimedOut { .. } | Self::Waiting(_) | Self::Json(_) => false,
         }
     }
 
@@ -57,6 +60,7 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Stalled { reason, .. } => *reason,
+            Self::Waiting(_) => Reason::Waiting,
             Self::Several(error) => error.reason(),
             Self::Api { source, .. } => match &**source {
                 kube::Error::Api(status)
@@ -81,7 +85,9 @@ impl Error {
                 other => format!("{doing}: {other}"),
             },
             Self::Several(error) => error.sentence(),
-            Self::Stalled { .. } | Self::TimedOut { .. } | Self::Json(_) => self.to_string(),
+            Self::Stalled { .. } | Self::TimedOut { .. } | Self::Waiting(_) | Self::Json(_) => {
+                self.to_string()
+            }
         }
     }
 }

@@ -27,10 +27,13 @@ use crate::config::Config;
 use crate::context::Shared;
 use crate::controller::Scope;
 use crate::lease::Elector;
-use crate::optional_kinds::OptionalKinds;
 use crate::silence::{Ear, Silence};
 use crate::watches::Stores;
 
+#[expect(
+    dead_code,
+    reason = "the derive of the schema copies each type, and nobody reads the copy's fields"
+)]
 pub mod api;
 pub mod apply;
 pub mod build;
@@ -47,10 +50,10 @@ pub mod lease;
 pub mod manifests;
 pub mod names;
 pub mod needs;
-pub mod optional_kinds;
 pub mod quantity;
 pub mod reason;
 pub mod release;
+pub mod service_monitor;
 pub mod signing_key;
 pub mod silence;
 pub mod status;
@@ -97,7 +100,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let concurrency = max_concurrent_reconciles.get();
     let shared = Arc::new(Shared {
         image_prefix,
-        optional_kinds: OptionalKinds::default(),
         places: Semaphore::new(concurrency.into()),
     });
     let names = watch_namespaces.0.join(",");

@@ -139,7 +139,7 @@ pub fn rules() -> Value {
         {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": prunes},
         {"apiGroups": ["networking.k8s.io"], "resources": ["ingresses", "networkpolicies"], "verbs": prunes},
         {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": prunes},
-        {"apiGroups": ["monitoring.coreos.com"], "resources": ["servicemonitors"], "verbs": ["get", "create", "patch", "delete"]},
+        {"apiGroups": ["monitoring.coreos.com"], "resources": ["servicemonitors"], "verbs": prunes},
     ])
 }
 

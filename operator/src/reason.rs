@@ -88,6 +88,8 @@ pub enum Reason {
     StorageLost,
     /// An object of another owner has the name of a child.
     NameTaken,
+    /// This operator cannot read the spec.
+    SpecUnreadable,
     /// This operator does not know the release that is asked for.
     VersionUnknown,
     /// The API server refuses an object.
@@ -98,6 +100,8 @@ pub enum Reason {
     ApiUnavailable,
     /// It waits for something else.
     Waiting,
+    /// The operator only watches, and not everything is as asked.
+    Paused,
     /// The spec says so.
     Asked,
     /// The spec does not say so.
@@ -106,7 +110,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::AsWanted,
         Self::RollingOut,
         Self::PodsUnavailable,
@@ -117,11 +121,13 @@ impl Reason {
         Self::StorageMissing,
         Self::StorageLost,
         Self::NameTaken,
+        Self::SpecUnreadable,
         Self::VersionUnknown,
         Self::Refused,
         Self::KindMissing,
         Self::ApiUnavailable,
         Self::Waiting,
+        Self::Paused,
         Self::Asked,
         Self::NotAsked,
     ];
@@ -166,6 +172,10 @@ impl Reason {
                 "An object of another owner has the name of a child.",
                 "Rename or delete the object that the sentence names, or give the stack another name.",
             ),
+            Self::SpecUnreadable => (
+                "This operator cannot read the spec.",
+                "Mend the field that the sentence names, or install the operator of the release that knows it.",
+            ),
             Self::VersionUnknown => (
                 "This operator does not know the release that is asked for.",
                 "Set a release that the operator knows, or install the operator of that release.",
@@ -186,6 +196,10 @@ impl Reason {
                 "It waits for something else.",
                 "See the condition that the sentence names.",
             ),
+            Self::Paused => (
+                "The operator only watches, and not everything is as asked.",
+                "Set `spec.paused` to false to have it made so.",
+            ),
             Self::Asked => ("The spec says so.", "Nothing is to be done."),
             Self::NotAsked => ("The spec does not say so.", "Nothing is to be done."),
         }
@@ -204,11 +218,13 @@ impl Reason {
             Self::StorageMissing => "StorageMissing",
             Self::StorageLost => "StorageLost",
             Self::NameTaken => "NameTaken",
+            Self::SpecUnreadable => "SpecUnreadable",
             Self::VersionUnknown => "VersionUnknown",
             Self::Refused => "Refused",
             Self::KindMissing => "KindMissing",
             Self::ApiUnavailable => "ApiUnavailable",
             Self::Waiting => "Waiting",
+            Self::Paused => "Paused",
             Self::Asked => "Asked",
             Self::NotAsked => "NotAsked",
         }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -34,6 +34,12 @@ impl Silence {
     fn hear(&self, watch: &str) {
         let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         heard.insert(watch.to_owned(), Instant::now());
+    }
+
+    /// There is nothing to be heard: the cluster has no such kind.
+    fn forget(&self, watch: &str) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.remove(watch);
     }
 
     /// From now on something is to be heard.
@@ -87,9 +93,13 @@ where
         if let Some(watch) = &watch {
             silence.listen(watch);
         }
+        let path = request.uri().path().to_owned();
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await?;
+            if answer.status() == StatusCode::NOT_FOUND {
+                silence.forget(&path);
+            }
             Ok(answer.map(|body| match watch {
                 Some(watch) => body
                     .map_frame(move |frame| {

@@ -10,6 +10,7 @@ use transcription_common::clock;
 
 use crate::api::TranscriptionStack;
 use crate::api::status::{Endpoints, Scale, StorageStatus, TranscriptionStackStatus};
+use crate::api::stored::StoredStack;
 use crate::apply::Applied;
 use crate::build::network::endpoint;
 use crate::conditions::Verdicts;
@@ -18,7 +19,7 @@ use crate::error::Error;
 use crate::names::{self, Component};
 use crate::reason::ConditionType;
 use crate::release::Release;
-use crate::validate::Validated;
+use crate::validate::{Validated, asks_for_replacement};
 
 /// What the status is made of, of a stack that could be built.
 pub fn of_applied(
@@ -36,6 +37,12 @@ pub fn of_applied(
         >,
     >| { Some(amounts?.get("storage")?.0.clone()) };
     let storage = applied.claim.as_ref().map(|claim| StorageStatus {
+        // Once there is a volume, it is done.
+        replaced: asks_for_replacement(stack)
+            && claim
+                .status
+                .as_ref()
+                .is_some_and(|status| status.capacity.is_some()),
         requested: amount(
             claim
                 .spec
@@ -70,6 +77,11 @@ pub fn of_error(stack: &TranscriptionStack, verdicts: &Verdicts) -> Transcriptio
     TranscriptionStackStatus {
         observed_generation: stack.meta().generation,
         conditions: conditions(stack, &before, verdicts),
+        // Taken away, the annotation may be set again.
+        storage: before.storage.map(|storage| StorageStatus {
+            replaced: storage.replaced && asks_for_replacement(stack),
+            ..storage
+        }),
         ..before
     }
 }
@@ -133,7 +145,8 @@ pub async fn update_status(
         return Ok(());
     }
     let namespace = stack.namespace().unwrap_or_default();
-    let api = Api::<TranscriptionStack>::namespaced(context.client.clone(), &namespace);
+    // What comes back need not be readable.
+    let api = Api::<StoredStack>::namespaced(context.client.clone(), &namespace);
     let name = stack.name_any();
     let patch = json!({
         "apiVersion": TranscriptionStack::api_version(&()),

@@ -142,11 +142,12 @@ fn release(stack: &TranscriptionStack) -> Result<Release, Error> {
 
 /// The users are on that claim: a new, empty one in its place would look as if they were gone.
 fn storage_is_not_lost(stack: &TranscriptionStack, references: &References) -> Result<(), Error> {
-    let was_there = stack
+    let known = stack
         .status
         .as_ref()
-        .and_then(|status| status.storage.as_ref())
-        .is_some_and(|storage| storage.actual.is_some());
+        .and_then(|status| status.storage.as_ref());
+    let was_there = known.is_some_and(|storage| storage.actual.is_some());
+    let is_used_up = known.is_some_and(|storage| storage.replaced);
     let has_own = stack
         .spec
         .auth
@@ -154,18 +155,29 @@ fn storage_is_not_lost(stack: &TranscriptionStack, references: &References) -> R
         .as_ref()
         .is_none_or(|storage| storage.existing_claim.is_none());
     let claim = names::claim(&stack.name_any());
-    let is_asked = stack.annotations().get(names::REPLACE_STORAGE) == Some(&claim);
+    let is_asked = asks_for_replacement(stack) && !is_used_up;
     if references.users_claim.is_some() || !was_there || !has_own || is_asked {
         return Ok(());
     }
+    let annotation = names::REPLACE_STORAGE;
+    let first = if is_used_up {
+        format!("take away the annotation {annotation}, which has replaced the claim before, and ")
+    } else {
+        String::new()
+    };
     Err(Error::Stalled {
         reason: Reason::StorageLost,
         message: format!(
-            "PersistentVolumeClaim {claim} with the users is gone. Bring it back under that name, or start with no users: kubectl annotate tstack {} {}={claim}",
+            "PersistentVolumeClaim {claim} with the users is gone. Bring it back under that name, or start with no users: {first}kubectl annotate tstack {} {annotation}={claim}",
             stack.name_any(),
-            names::REPLACE_STORAGE
         ),
     })
+}
+
+/// Whether a new claim is asked for in the place of one that is gone.
+pub fn asks_for_replacement(stack: &TranscriptionStack) -> bool {
+    let claim = names::claim(&stack.name_any());
+    stack.annotations().get(names::REPLACE_STORAGE) == Some(&claim)
 }
 
 fn configuration(

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
@@ -23,14 +24,18 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::api::TranscriptionStack;
+use crate::api::stored::StoredStack;
 use crate::names;
 use crate::needs;
+use crate::service_monitor::ServiceMonitor;
 
 /// More triggers than this wait at their watches.
 const TRIGGERS: usize = 1024;
+/// Where `kubectl apply` keeps a copy of the whole object: of a Secret, with all that is in it.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// What was seen of a kind.
 #[derive(Clone)]
@@ -82,10 +87,25 @@ pub struct Stores {
     pub autoscalers: Seen<HorizontalPodAutoscaler>,
     /// The operator's.
     pub disruption_budgets: Seen<PodDisruptionBudget>,
+    /// The operator's.
+    pub service_monitors: Seen<ServiceMonitor>,
+    has_service_monitors: Arc<AtomicBool>,
+    tells_changes: Arc<AtomicBool>,
     unseen: watch::Receiver<BTreeSet<String>>,
 }
 
 impl Stores {
+    /// Whether the cluster knows ServiceMonitors.
+    pub fn has_service_monitors(&self) -> bool {
+        self.has_service_monitors.load(Ordering::SeqCst)
+    }
+
+    /// From now on it is told which stack is touched by a change. Before, nobody listens, and a watch that waited for a listener
+    /// would see nothing more.
+    pub fn tell_changes(&self) {
+        self.tells_changes.store(true, Ordering::SeqCst);
+    }
+
     /// Waits until each watch has seen everything once.
     ///
     /// Not by the stores' own `wait_until_ready`: of several who wait at the same time it wakes only the last.
@@ -126,32 +146,39 @@ pub fn watch(
     let (triggers, triggered) = mpsc::channel(TRIGGERS);
     let (stacks, writer) = store::<TranscriptionStack>();
     let (seeing, unseen) = watch::channel(BTreeSet::new());
+    let tells_changes = Arc::new(AtomicBool::new(false));
+    let has_service_monitors = Arc::new(AtomicBool::new(false));
     let mut watches = Watches {
         client,
         namespace,
         stacks: stacks.clone(),
         triggers,
+        tells_changes: Arc::clone(&tells_changes),
         seeing,
         tasks,
     };
-    let all = watcher(watches.api(), watcher::Config::default());
-    watches.follow("transcriptionstacks", all, writer, |stack, _| {
+    let all = watcher(watches.api::<StoredStack>(), watcher::Config::default());
+    let all = all.map(|event| event.map(read));
+    watches.follow("transcriptionstacks", all, writer, None, |stack, _| {
         vec![ObjectRef::from_obj(stack)]
     });
     let stores = Stores {
         secrets: watches.names(|name, stack| needs::secrets(stack).contains(name)),
         config_map_names: watches.names(|name, stack| needs::config_maps(stack).contains(name)),
         claims: watches.claims(),
-        service_accounts: watches.owned(),
-        config_maps: watches.owned(),
-        services: watches.owned(),
-        network_policies: watches.owned(),
-        ingresses: watches.owned(),
-        stateful_sets: watches.owned(),
-        deployments: watches.owned(),
-        autoscalers: watches.owned(),
-        disruption_budgets: watches.owned(),
+        service_accounts: watches.owned(None),
+        config_maps: watches.owned(None),
+        services: watches.owned(None),
+        network_policies: watches.owned(None),
+        ingresses: watches.owned(None),
+        stateful_sets: watches.owned(None),
+        deployments: watches.owned(None),
+        autoscalers: watches.owned(None),
+        disruption_budgets: watches.owned(None),
+        service_monitors: watches.owned(Some(Arc::clone(&has_service_monitors))),
         stacks,
+        has_service_monitors,
+        tells_changes,
         unseen,
     };
     (stores, triggered)
@@ -162,6 +189,7 @@ struct Watches<'a> {
     namespace: Option<&'a str>,
     stacks: Store<TranscriptionStack>,
     triggers: mpsc::Sender<ObjectRef<TranscriptionStack>>,
+    tells_changes: Arc<AtomicBool>,
     seeing: watch::Sender<BTreeSet<String>>,
     tasks: &'a mut JoinSet<()>,
 }
@@ -174,8 +202,9 @@ impl Watches<'_> {
         }
     }
 
-    /// The objects that the operator has made, of a kind.
-    fn owned<K>(&mut self) -> Seen<K>
+    /// The objects that the operator has made, of a kind. If the cluster need not have the kind, `is_known` is kept to tell whether it
+    /// does.
+    fn owned<K>(&mut self, is_known: Option<Arc<AtomicBool>>) -> Seen<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -188,7 +217,7 @@ impl Watches<'_> {
         let (seen, writer) = store::<K>();
         let label = format!("{}={}", names::MANAGED_BY, names::FIELD_MANAGER);
         let stream = watcher(self.api(), watcher::Config::default().labels(&label));
-        self.follow(&K::plural(&()), stream, writer, |object, _| {
+        self.follow(&K::plural(&()), stream, writer, is_known, |object, _| {
             owners(object.meta())
         });
         Seen(seen)
@@ -202,6 +231,7 @@ impl Watches<'_> {
             "persistentvolumeclaims",
             stream,
             writer,
+            None,
             |claim: &PersistentVolumeClaim, stacks| {
                 naming(stacks, claim.meta(), |name, stack| {
                     needs::claims(stack).contains(name)
@@ -232,7 +262,7 @@ impl Watches<'_> {
         );
         // Of the operator's own ones all is seen, by another watch.
         let resource = format!("{} (metadata)", K::plural(&()));
-        self.follow(&resource, stream, writer, move |object, stacks| {
+        self.follow(&resource, stream, writer, None, move |object, stacks| {
             naming(stacks, object.meta(), uses)
         });
         Seen(seen)
@@ -244,6 +274,7 @@ impl Watches<'_> {
         resource: &str,
         stream: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
         mut writer: kube::runtime::reflector::store::Writer<K>,
+        is_known: Option<Arc<AtomicBool>>,
         touched: impl Fn(&K, &Store<TranscriptionStack>) -> Vec<ObjectRef<TranscriptionStack>>
         + Send
         + 'static,
@@ -253,7 +284,14 @@ impl Watches<'_> {
         let resource = resource.to_owned();
         let stacks = self.stacks.clone();
         let triggers = self.triggers.clone();
+        let tells_changes = Arc::clone(&self.tells_changes);
         let seeing = self.seeing.clone();
+        let seen = {
+            let (seeing, resource) = (seeing.clone(), resource.clone());
+            move || {
+                seeing.send_if_modified(|unseen| unseen.remove(&resource));
+            }
+        };
         seeing.send_modify(|all| {
             all.insert(resource.clone());
         });
@@ -261,31 +299,39 @@ impl Watches<'_> {
             let stream = stream.default_backoff().modify(|object: &mut K| {
                 // Who set which field is half of an object, and nobody here asks.
                 object.managed_fields_mut().clear();
+                object.annotations_mut().remove(LAST_APPLIED);
             });
             let mut stream = std::pin::pin!(stream);
             while let Some(event) = stream.next().await {
                 let event = match event {
                     Ok(event) => event,
+                    Err(error) if is_known.is_some() && is_of_unknown_kind(&error) => {
+                        seen();
+                        tell_of_kind(&resource, is_known.as_deref(), false);
+                        continue;
+                    }
                     Err(error) => {
                         warn!(resource, %error, "the watch of {resource} failed, will try again");
                         continue;
                     }
                 };
                 writer.apply_watcher_event(&event);
+                if matches!(event, Event::InitDone) {
+                    debug!(resource, "the watch of {resource} has seen everything");
+                    seen();
+                    tell_of_kind(&resource, is_known.as_deref(), true);
+                }
+                if !tells_changes.load(Ordering::SeqCst) {
+                    continue;
+                }
                 let touched = match &event {
                     Event::Apply(object) | Event::Delete(object) => touched(object, &stacks),
                     // What went while the watch was not there is told by no event.
-                    Event::InitDone => {
-                        debug!(resource, "the watch of {resource} has seen everything");
-                        seeing.send_modify(|all| {
-                            all.remove(&resource);
-                        });
-                        stacks
-                            .state()
-                            .iter()
-                            .map(|stack| ObjectRef::from_obj(&**stack))
-                            .collect()
-                    }
+                    Event::InitDone => stacks
+                        .state()
+                        .iter()
+                        .map(|stack| ObjectRef::from_obj(&**stack))
+                        .collect(),
                     Event::Init | Event::InitApply(_) => Vec::new(),
                 };
                 for stack in touched {
@@ -295,6 +341,37 @@ impl Watches<'_> {
                 }
             }
         });
+    }
+}
+
+/// Reads what was seen of a stack.
+fn read(event: Event<StoredStack>) -> Event<TranscriptionStack> {
+    match event {
+        Event::Apply(stack) => Event::Apply(stack.into()),
+        Event::Delete(stack) => Event::Delete(stack.into()),
+        Event::Init => Event::Init,
+        Event::InitApply(stack) => Event::InitApply(stack.into()),
+        Event::InitDone => Event::InitDone,
+    }
+}
+
+/// Whether the API server has no such kind.
+fn is_of_unknown_kind(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status))
+        | WatchError(status) => status.code == 404,
+        _ => false,
+    }
+}
+
+/// Keeps in mind whether the cluster has a kind that it need not have.
+fn tell_of_kind(resource: &str, is_known: Option<&AtomicBool>, is: bool) {
+    if is_known.is_some_and(|is_known| is_known.swap(is, Ordering::SeqCst) != is) {
+        let what = if is { "knows" } else { "no longer knows" };
+        info!(resource, "the cluster {what} {resource}");
     }
 }
 

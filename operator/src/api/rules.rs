@@ -5,6 +5,14 @@
 
 use kube::core::Rule;
 
+/// A name of a host whose last label does not begin with a digit: one that ends in a number is an IP address
+/// (<https://url.spec.whatwg.org/#host-parsing>).
+const NAME: &str = "([a-z0-9_]([-a-z0-9_]*[a-z0-9_])?[.])*[a-z]([-a-z0-9_]*[a-z0-9_])?";
+const BYTE: &str = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
+const IPV6: &str = r"\\[(([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}|([0-9a-f]{1,4}(:[0-9a-f]{1,4}){0,6})?::([0-9a-f]{1,4}(:[0-9a-f]{1,4}){0,6})?)\\]";
+const PORT: &str =
+    "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+
 /// What is claimed when nothing is said.
 pub const DEFAULT_SIZE: &str = "1Gi";
 
@@ -155,6 +163,32 @@ pub fn ingress_hosts_differ() -> Rule {
 pub fn are_networks() -> Rule {
     Rule::new("self.all(network, isCIDR(network))")
         .message("spec.auth.trustedProxies: write networks as CIDRs, for example 10.0.0.0/8")
+}
+
+/// An address that the services can ask: they take what the URL Standard takes.
+///
+/// By CEL and not by a pattern of the field, for the sake of the message; and not by CEL's `url()`, for the API server takes what that
+/// gives for as long as can be, and refuses the rule as too costly.
+pub fn is_address() -> Rule {
+    let origin = origin().replace("a-z", "a-zA-Z").replace("a-f", "a-fA-F");
+    Rule::new(format!("self == '' || self.matches('^{origin}(/[!-~]*)?$')")).message(
+        "write an address with http or https, a host, and a port from 1 to 65535 if there is one, for example http://minio:9000",
+    )
+}
+
+/// Origins as browsers send them (RFC 6454 §6.2): the services compare them letter by letter.
+pub fn are_origins() -> Rule {
+    let is_origin = format!("origin.matches('^{}$')", origin());
+    let has_its_own_port =
+        "(origin.startsWith('http://') ? origin.endsWith(':80') : origin.endsWith(':443'))";
+    Rule::new(format!(
+        "self.all(origin, origin == '*' ? self.size() == 1 : {is_origin} && !{has_its_own_port})"
+    ))
+    .message("spec.corsAllowedOrigins: write origins as browsers send them: scheme, host and port, in lower case, without a path and without the scheme's own port, for example https://app.example.com; or * alone")
+}
+
+fn origin() -> String {
+    format!("https?://({NAME}|({BYTE}[.]){{3}}{BYTE}|{IPV6})(:{PORT})?")
 }
 
 /// What the operator sets by itself has a field of its own.

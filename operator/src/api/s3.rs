@@ -21,7 +21,8 @@ pub struct S3 {
     pub region: Option<String>,
     /// Another S3 than Amazon's, for example `http://minio:9000`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024), regex(pattern = r"^https?://[^ ]+$"))]
+    #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = rules::is_address())]
     pub endpoint: Option<String>,
     /// Put the bucket in the path and not in the host name: most other S3 stores need it.
     #[serde(default)]

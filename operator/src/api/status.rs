@@ -50,6 +50,9 @@ pub struct StorageStatus {
     /// How much there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actual: Option<String>,
+    /// Whether the claim was replaced since the annotation `transcription.dev/replace-storage` was set: it asks once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaced: bool,
 }
 
 /// Where the services are reached: the address of the Ingress, else of the Service.

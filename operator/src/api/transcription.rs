@@ -96,7 +96,8 @@ pub struct Gemini {
     pub api_key_secret_ref: ApiKeySecret,
     /// Another address than Google's, for example of a gateway.
     #[serde(rename = "baseURL", default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 1024), regex(pattern = r"^(https?://[^ ]+)?$"))]
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = rules::is_address())]
     pub base_url: String,
 }
 

@@ -4,13 +4,6 @@ use serde_json::{Map, Value};
 
 use crate::quantity;
 
-/// Keys by which Kubernetes tells the elements of a list apart (`x-kubernetes-list-map-keys`), in the order they are tried. What
-/// others add to such a list is theirs.
-const LIST_KEYS: [&str; 5] = ["name", "uid", "mountPath", "containerPort", "topologyKey"];
-
-/// Lists that are one value to Kubernetes although their elements have names.
-const WHOLE_LISTS: [&str; 2] = ["envFrom", "ingress"];
-
 /// Whether everything that is wanted is there. More may be there: defaults of the server, and what others added.
 pub fn holds(wanted: &Value, live: &Value) -> bool {
     is_within("", wanted, live)
@@ -40,9 +33,10 @@ fn fields_are_within(name: &str, wanted: &Map<String, Value>, live: &Map<String,
 }
 
 fn list_is_within(name: &str, wanted: &[Value], live: &[Value]) -> bool {
-    if let Some(key) = list_key(name, wanted) {
+    if let Some(keys) = list_keys(name, wanted) {
         return wanted.iter().all(|wanted| {
-            let same = live.iter().find(|live| live.get(key) == wanted.get(key));
+            let is_same = |live: &&Value| keys.iter().all(|key| live.get(key) == wanted.get(key));
+            let same = live.iter().find(is_same);
             same.is_some_and(|live| is_within(name, wanted, live))
         });
     }
@@ -53,17 +47,25 @@ fn list_is_within(name: &str, wanted: &[Value], live: &[Value]) -> bool {
             .all(|(wanted, live)| is_within(name, wanted, live))
 }
 
-fn list_key(name: &str, list: &[Value]) -> Option<&'static str> {
-    if WHOLE_LISTS.contains(&name) || list.is_empty() {
-        return None;
+/// The keys by which Kubernetes tells the elements of a list apart (`x-kubernetes-list-map-keys` in its schemas), if it does: what
+/// others add to such a list is theirs. Every other list is one value.
+fn list_keys(name: &str, list: &[Value]) -> Option<&'static [&'static str]> {
+    let have = |key: &str| list.iter().all(|element| element.get(key).is_some());
+    match name {
+        "containers" | "volumes" | "env" | "imagePullSecrets" | "claims" => Some(&["name"]),
+        "ownerReferences" => Some(&["uid"]),
+        "volumeMounts" => Some(&["mountPath"]),
+        "topologySpreadConstraints" => Some(&["topologyKey", "whenUnsatisfiable"]),
+        // Of a container, of a Service; those of a NetworkPolicy have no names and are one value.
+        "ports" if have("containerPort") => Some(&["containerPort", "protocol"]),
+        "ports" if have("port") && have("name") => Some(&["port", "protocol"]),
+        _ => None,
     }
-    LIST_KEYS
-        .into_iter()
-        .find(|key| list.iter().all(|element| element.get(key).is_some()))
 }
 
+/// Where values are amounts: all below `requests` and `limits`, whose keys are names of resources.
 fn is_amounts(name: &str) -> bool {
-    matches!(name, "requests" | "limits")
+    matches!(name, "requests" | "limits" | "divisor")
 }
 
 /// The server writes amounts in its own way: 1000m becomes 1.
@@ -128,6 +130,25 @@ mod tests {
         let live = json!({"policyTypes": ["Ingress", "Egress"]});
 
         assert!(!holds(&wanted, &live));
+    }
+
+    #[test]
+    fn lists_whose_elements_have_names_by_chance_are_one_value() {
+        let wanted =
+            json!({"podAffinity": {"preferred": [{"topologyKey": "a"}, {"topologyKey": "a"}]}});
+        let live = json!({"podAffinity": {"preferred": [{"topologyKey": "a"}]}});
+
+        assert!(holds(&wanted, &wanted));
+        assert!(!holds(&wanted, &live));
+    }
+
+    #[test]
+    fn elements_with_two_keys_are_told_apart_by_both() {
+        let spread = |when: &str, skew: i32| json!({"topologyKey": "zone", "whenUnsatisfiable": when, "maxSkew": skew});
+        let both = json!({"topologySpreadConstraints": [spread("DoNotSchedule", 2), spread("ScheduleAnyway", 1)]});
+        let swapped = json!({"topologySpreadConstraints": [spread("ScheduleAnyway", 1), spread("DoNotSchedule", 2)]});
+
+        assert!(holds(&both, &swapped));
     }
 
     #[test]

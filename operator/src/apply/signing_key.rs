@@ -1,12 +1,12 @@
 //! The signing key that the operator makes: once.
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 use tracing::info;
 
-use super::{Work, drift};
+use super::{Work, drift, this_one_alone};
 use crate::error::Error;
 use crate::hash::hash;
 use crate::names;
@@ -15,43 +15,33 @@ impl Work<'_> {
     /// Makes the signing key once, and tells whether there is one. Later only its labels and its owner are ours, and its content is nobody's
     /// but its reader's.
     pub(super) async fn key(&mut self, wanted: Option<Secret>) -> bool {
-        match wanted {
-            Some(secret) if !self.stack.spec.paused => {
-                let result = self.make_key_so(secret).await;
-                self.note(result).is_some()
-            }
-            _ => true,
-        }
+        let Some(secret) = wanted else { return true };
+        let result = self.make_key_so(secret).await;
+        self.note(result).is_some()
     }
 
-    async fn make_key_so(&self, wanted: Secret) -> Result<(), Error> {
+    async fn make_key_so(&mut self, wanted: Secret) -> Result<(), Error> {
         let api = self.api::<Secret>();
         let name = wanted.name_any();
-        if wanted.data.is_some() {
-            let parameters = PostParams {
-                field_manager: Some(names::KEY_MANAGER.to_owned()),
-                ..PostParams::default()
-            };
-            self.context
-                .request(
-                    &format!("making Secret {name}"),
-                    api.create(&parameters, &wanted),
-                )
-                .await?;
-            info!(stack.namespace = %self.stack.namespace, stack.name = %self.stack.name, "made the signing key in Secret {name}");
-            return Ok(());
-        }
-        let live = match self
-            .context
-            .stores
-            .secrets
-            .find(&self.stack.namespace, &name)
-        {
-            Some(live) => live.metadata.clone(),
-            None => match self.context.read(api.get_metadata_opt(&name)).await? {
-                Some(live) => live.metadata,
-                None => return Ok(()),
-            },
+        let live = if wanted.data.is_some() {
+            if self.stack.spec.paused {
+                self.left.push(format!("Secret {name} is not there"));
+                return Ok(());
+            }
+            self.make_key(&api, &wanted).await?.metadata
+        } else {
+            match self
+                .context
+                .stores
+                .secrets
+                .find(&self.stack.namespace, &name)
+            {
+                Some(live) => live.metadata.clone(),
+                None => match self.context.read(api.get_metadata_opt(&name)).await? {
+                    Some(live) => live.metadata,
+                    None => return Ok(()),
+                },
+            }
         };
         self.is_ours("Secret", &live, true)?;
         let mut metadata = wanted.metadata;
@@ -60,12 +50,17 @@ impl Work<'_> {
             .annotations
             .get_or_insert_default()
             .insert(names::APPLIED_HASH.to_owned(), hash);
-        let value = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata});
+        let mut value = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata});
         if live.deletion_timestamp.is_some()
             || drift::holds(&value["metadata"], &serde_json::to_value(&live)?)
         {
             return Ok(());
         }
+        if self.stack.spec.paused {
+            self.left.push(format!("Secret {name} is another"));
+            return Ok(());
+        }
+        this_one_alone(&mut value, &live);
         let parameters = PatchParams::apply(names::FIELD_MANAGER)
             .force()
             .validation_strict();
@@ -77,5 +72,23 @@ impl Work<'_> {
             )
             .await?;
         Ok(())
+    }
+
+    /// Without an owner: who makes the object owns its fields, and the owner must be able to go again.
+    async fn make_key(&self, api: &Api<Secret>, wanted: &Secret) -> Result<Secret, Error> {
+        let parameters = PostParams {
+            field_manager: Some(names::KEY_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let mut secret = wanted.clone();
+        secret.metadata.owner_references = None;
+        let name = secret.name_any();
+        let doing = format!("making Secret {name}");
+        let made = self
+            .context
+            .request(&doing, api.create(&parameters, &secret))
+            .await?;
+        info!(stack.namespace = %self.stack.namespace, stack.name = %self.stack.name, "made the signing key in Secret {name}");
+        Ok(made)
     }
 }

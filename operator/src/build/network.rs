@@ -8,12 +8,11 @@ use k8s_openapi::api::networking::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::DynamicObject;
 use serde_json::json;
 
 use super::metadata;
 use crate::names::{self, Component};
-use crate::optional_kinds::service_monitors;
+use crate::service_monitor::ServiceMonitor;
 use crate::validate::Validated;
 
 /// The Service of a component: its port, and the one for metrics.
@@ -126,14 +125,14 @@ fn ingress(stack: &Validated, component: Component, host: &str) -> Ingress {
 }
 
 /// Tells Prometheus where a component's metrics are.
-pub fn service_monitor(stack: &Validated, component: Component) -> DynamicObject {
-    let name = stack.name_of(component);
-    let mut monitor = DynamicObject::new(&name, &service_monitors()).data(json!({"spec": {
-        "selector": {"matchLabels": names::selector(&stack.name, component)},
-        "endpoints": [{"port": names::MANAGEMENT, "path": "/metrics"}],
-    }}));
-    monitor.metadata = metadata::owned(stack, component, name);
-    monitor
+pub fn service_monitor(stack: &Validated, component: Component) -> ServiceMonitor {
+    ServiceMonitor::new(
+        metadata::owned(stack, component, stack.name_of(component)),
+        json!({
+            "selector": {"matchLabels": names::selector(&stack.name, component)},
+            "endpoints": [{"port": names::MANAGEMENT, "path": "/metrics"}],
+        }),
+    )
 }
 
 /// Where a component is reached: by its host, else by its Service.

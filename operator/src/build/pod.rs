@@ -169,18 +169,6 @@ fn container(stack: &Validated, parts: &Parts<'_>) -> Container {
     }
 }
 
-/// Gives a template the configuration that another one has.
-pub fn keep_configuration(template: Option<&mut ObjectMeta>, live: &ObjectMeta) {
-    let hash = live
-        .annotations
-        .as_ref()
-        .and_then(|annotations| annotations.get(names::CONFIGURATION_HASH));
-    if let (Some(template), Some(hash)) = (template, hash) {
-        let annotations = template.annotations.get_or_insert_default();
-        annotations.insert(names::CONFIGURATION_HASH.to_owned(), hash.clone());
-    }
-}
-
 /// Of the Secrets' keys, and of the component's own settings: a program reads both when it starts.
 fn configuration_hash(stack: &Validated, component: Component, secrets: &str) -> String {
     let settings = match component {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
@@ -29,6 +29,7 @@ use crate::validate::{Configuration, Validated};
 use crate::watches::Seen;
 
 pub mod drift;
+mod ownership;
 mod signing_key;
 
 /// What is there afterwards, of what tells how a stack is.
@@ -248,48 +249,6 @@ impl Work<'_> {
         Ok(Some(Arc::new(applied)))
     }
 
-    /// Whether an object with a child's name is this stack's. What cannot be made again may be taken up from a stack before it.
-    fn is_ours(&self, kind: &str, live: &ObjectMeta, is_data: bool) -> Result<(), Error> {
-        let controller = live
-            .owner_references
-            .iter()
-            .flatten()
-            .find(|owner| owner.controller == Some(true));
-        let label = |name: &str| {
-            live.labels
-                .as_ref()
-                .and_then(|labels| labels.get(name))
-                .map(String::as_str)
-        };
-        let ours = match controller {
-            Some(owner) => owner.uid == self.stack.uid,
-            None => {
-                is_data
-                    && label(names::MANAGED_BY) == Some(names::FIELD_MANAGER)
-                    && label(names::INSTANCE) == Some(&self.stack.name)
-            }
-        };
-        if ours {
-            return Ok(());
-        }
-        let name = live.name.as_deref().unwrap_or_default();
-        if controller.is_some_and(|owner| is_predecessor(owner, self.stack)) {
-            return Err(Error::Waiting(format!(
-                "{kind} {name} is still there from the stack of this name before: it is being cleared away"
-            )));
-        }
-        let whose = match controller {
-            Some(owner) => format!("is controlled by {} {}", owner.kind, owner.name),
-            None => "was not made by this stack".to_owned(),
-        };
-        Err(Error::Stalled {
-            reason: Reason::NameTaken,
-            message: format!(
-                "{kind} {name} {whose}: rename or delete it, or give the stack another name"
-            ),
-        })
-    }
-
     /// Whether everything that a component's pods use is there.
     fn is_complete(&self, component: Component) -> bool {
         match self.stack.configurations.get(&component) {
@@ -399,14 +358,6 @@ fn this_one_alone(value: &mut Value, live: &ObjectMeta) {
     if let (Some(metadata), Some(uid)) = (value["metadata"].as_object_mut(), &live.uid) {
         metadata.insert("uid".to_owned(), json!(uid));
     }
-}
-
-/// Whether an owner is the stack of the same name before: the garbage collector still clears its children away.
-fn is_predecessor(owner: &OwnerReference, stack: &Validated) -> bool {
-    owner.kind == stack.owner.kind
-        && owner.api_version.split('/').next() == stack.owner.api_version.split('/').next()
-        && owner.name == stack.name
-        && owner.uid != stack.uid
 }
 
 /// Whether an object of this kind cannot be made again.

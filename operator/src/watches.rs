@@ -26,11 +26,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+use self::touched::{naming, owners};
 use crate::api::TranscriptionStack;
 use crate::api::stored::StoredStack;
 use crate::names;
 use crate::needs;
 use crate::service_monitor::ServiceMonitor;
+
+mod touched;
 
 /// More triggers than this wait at their watches.
 const TRIGGERS: usize = 1024;
@@ -373,33 +376,4 @@ fn tell_of_kind(resource: &str, is_known: Option<&AtomicBool>, is: bool) {
         let what = if is { "knows" } else { "no longer knows" };
         info!(resource, "the cluster {what} {resource}");
     }
-}
-
-/// The stack that controls an object.
-fn owners(
-    metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
-) -> Vec<ObjectRef<TranscriptionStack>> {
-    let namespace = metadata.namespace.as_deref().unwrap_or_default();
-    let owners = metadata.owner_references.iter().flatten();
-    owners
-        .filter(|owner| owner.controller == Some(true))
-        .filter_map(|owner| ObjectRef::from_owner_ref(Some(namespace), owner, ()))
-        .collect()
-}
-
-/// The stacks of the same namespace that name an object.
-fn naming(
-    stacks: &Store<TranscriptionStack>,
-    metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
-    uses: impl Fn(&str, &TranscriptionStack) -> bool,
-) -> Vec<ObjectRef<TranscriptionStack>> {
-    let Some(name) = &metadata.name else {
-        return Vec::new();
-    };
-    let stacks = stacks
-        .state_filter(|stack| stack.meta().namespace == metadata.namespace && uses(name, stack));
-    stacks
-        .iter()
-        .map(|stack| ObjectRef::from_obj(&**stack))
-        .collect()
 }

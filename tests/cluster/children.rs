@@ -1,7 +1,7 @@
 //! The objects that a stack is made of.
 
 use serde_json::{Value, json};
-use transcription_tests::cluster::{Operator, whisper_stack, with};
+use transcription_tests::cluster::{Operator, established, whisper_stack, with};
 
 #[tokio::test]
 async fn a_stack_has_all_its_children_each_owned_and_labelled() {
@@ -401,13 +401,7 @@ async fn prometheus_is_told_where_the_metrics_are_while_that_is_asked_for() {
         },
     });
     operator.apply(&kind.to_string()).await;
-    let established = [
-        "wait",
-        "--for=condition=Established",
-        "--timeout=30s",
-        "crd/servicemonitors.monitoring.coreos.com",
-    ];
-    operator.succeed(&established, "").await;
+    established(&operator, "servicemonitors.monitoring.coreos.com").await;
     let asked = json!({"spec": {"observability": {"serviceMonitor": true}}});
 
     operator.put(&with(whisper_stack("demo"), asked)).await;
@@ -420,6 +414,12 @@ async fn prometheus_is_told_where_the_metrics_are_while_that_is_asked_for() {
         let owner = &monitor["metadata"]["ownerReferences"][0];
         assert_eq!(owner["kind"], "TranscriptionStack");
     }
+    operator
+        .in_namespace(&["delete", "servicemonitor", "demo-auth"], "")
+        .await;
+    operator
+        .until("servicemonitor", "demo-auth", "is made again", |_| true)
+        .await;
     operator.put(&whisper_stack("demo")).await;
     for name in ["demo-auth", "demo-transcription"] {
         transcription_tests::process::eventually("the monitors are gone", async || {

@@ -47,9 +47,11 @@ async fn a_deleted_stack_leaves_its_data_and_a_new_one_of_its_name_takes_it_up()
 async fn with_the_policy_delete_the_data_goes_too() {
     let operator = Operator::start("delete").await;
     operator.s3_secret().await;
-    operator.put(&whisper_stack("demo")).await;
     operator
-        .until("secret", "demo-jwt", "is there", |_| true)
+        .put(&with(
+            whisper_stack("demo"),
+            json!({"spec": {"deletionPolicy": "Delete"}}),
+        ))
         .await;
     operator
         .until("deployment", "demo-transcription", "is there", |_| true)
@@ -57,13 +59,6 @@ async fn with_the_policy_delete_the_data_goes_too() {
     let is_owned =
         |object: &Value| object["metadata"]["ownerReferences"][0]["kind"] == "TranscriptionStack";
 
-    // The policy may change its mind.
-    operator
-        .put(&with(
-            whisper_stack("demo"),
-            json!({"spec": {"deletionPolicy": "Delete"}}),
-        ))
-        .await;
     for (kind, name) in [
         ("secret", "demo-jwt"),
         ("persistentvolumeclaim", "demo-auth-data"),
@@ -72,6 +67,7 @@ async fn with_the_policy_delete_the_data_goes_too() {
             .until(kind, name, "goes with the stack", is_owned)
             .await;
     }
+    // The policy may change its mind.
     operator
         .put(&with(
             whisper_stack("demo"),
@@ -133,13 +129,13 @@ async fn the_signing_key_is_made_once_and_never_rewritten() {
         .until("deployment", "demo-transcription", "is there", |_| true)
         .await;
 
+    let before =
+        operator.get("statefulset", "demo-auth").await.unwrap()["spec"]["template"].clone();
     // Somebody puts a key of their own there.
     let theirs = json!({"stringData": {"JWT_SECRET_KEY": "k".repeat(40)}}).to_string();
     operator
         .in_namespace(&["patch", "secret", "demo-jwt", "-p", &theirs], "")
         .await;
-    let before =
-        operator.get("statefulset", "demo-auth").await.unwrap()["spec"]["template"].clone();
     let after = operator
         .until("statefulset", "demo-auth", "is rolled", |object| {
             object["spec"]["template"] != before
@@ -159,18 +155,18 @@ async fn a_settled_stack_is_not_written_to_and_a_restart_of_the_operator_writes_
     let operator = Operator::start("rest").await;
     operator.s3_secret().await;
     operator.volume_for("demo-auth-data").await;
-    operator.put(&whisper_stack("demo")).await;
+    operator.put(&stack_with_everything()).await;
     operator.settle("demo").await;
-    let versions = all_versions(&operator).await;
-
     operator
         .in_namespace(&["annotate", "secret", "s3", "seen=again"], "")
         .await;
+    let versions = all_versions(&operator).await;
+
     let operator = operator.restart().await;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
 
     assert_eq!(all_versions(&operator).await, versions);
-    assert_eq!(writes_of(&operator), Vec::<String>::new());
+    assert_eq!(operator.writes(), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -226,35 +222,49 @@ async fn an_operator_whose_watches_hear_nothing_is_neither_ready_nor_alive() {
     }
 }
 
+/// A stack that has all kinds of children, and what the API server writes in another way than it was asked.
+fn stack_with_everything() -> Value {
+    let labels = json!({"matchLabels": {"app": "x"}});
+    let term = |weight: u8| json!({"weight": weight, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": labels}});
+    let spread = |when: &str| json!({"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": when, "labelSelector": labels});
+    let pod = json!({
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [term(1), term(2)]}},
+        "tolerations": [{"key": "a", "operator": "Exists"}, {"key": "b", "value": "c", "effect": "NoExecute", "tolerationSeconds": 5}],
+        "topologySpreadConstraints": [spread("DoNotSchedule"), spread("ScheduleAnyway")],
+        "resources": {"requests": {"cpu": "1000m", "memory": "1024Mi"}, "limits": {"cpu": "2.0", "memory": "4096Mi"}},
+        "nodeSelector": {"a": "b"},
+        "podAnnotations": {"a": "b"},
+        "extraEnv": [
+            {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            {"name": "CORES", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1000m"}}},
+            {"name": "EMPTY", "value": ""},
+        ],
+    });
+    let spec = json!({"spec": {
+        "deletionPolicy": "Delete",
+        "auth": with(pod.clone(), json!({"storage": {"size": "1024Mi"}, "trustedProxies": ["10.0.0.0/8"]})),
+        "transcription": with(pod, json!({"autoscaling": {"minReplicas": 2, "maxReplicas": 3}})),
+        "ingress": {
+            "enabled": true, "className": "nginx", "annotations": {"a/b": "c"}, "tls": {"secretName": "tls"},
+            "auth": {"host": "auth.example.com"}, "transcription": {"host": "listen.example.com"},
+        },
+        "networkPolicy": {"egress": [
+            {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53}], "to": [{"namespaceSelector": {}}]},
+            {"to": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}]},
+        ]},
+        "imagePullSecrets": [{"name": "a"}, {"name": "b"}],
+        "observability": {"otlpEndpoint": "http://collector:4318"},
+    }});
+    with(whisper_stack("demo"), spec)
+}
+
 /// The resource versions of a stack and all that it is made of.
 async fn all_versions(operator: &Operator) -> String {
-    let kinds = "tstack,statefulset,deployment,configmap,service,serviceaccount,networkpolicy,persistentvolumeclaim";
+    // Not the Deployment and the autoscaler: the autoscaler writes to them.
+    let kinds = "tstack,statefulset,configmap,service,serviceaccount,networkpolicy,persistentvolumeclaim,ingress,secret,poddisruptionbudget";
     let columns =
         "-o=custom-columns=KIND:.kind,NAME:.metadata.name,VERSION:.metadata.resourceVersion";
     operator.in_namespace(&["get", kinds, columns], "").await
-}
-
-/// What the operator of this namespace has written in the last three seconds, as the API server has logged it.
-fn writes_of(operator: &Operator) -> Vec<String> {
-    let log = std::fs::read_to_string(operator.audit_log()).unwrap();
-    let user = format!(
-        "system:serviceaccount:{}:transcription-operator",
-        operator.namespace
-    );
-    let lines = log
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let own = lines.filter(|line| line["user"]["username"] == user.as_str());
-    let own = own.collect::<Vec<_>>();
-    // The second operator begins by listing what is there.
-    let last_list = own.iter().rposition(|line| line["verb"] == "list").unwrap();
-    let writes = own[last_list..]
-        .iter()
-        .filter(|line| line["objectRef"]["resource"] != "leases")
-        .filter(|line| !["get", "list", "watch"].contains(&line["verb"].as_str().unwrap()));
-    writes
-        .map(|line| format!("{} {}", line["verb"], line["requestURI"]))
-        .collect()
 }
 
 async fn children_are_gone(operator: &Operator) {

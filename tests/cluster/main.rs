@@ -6,6 +6,7 @@
 
 mod children;
 mod conditions;
+mod hardships;
 mod lifecycle;
 mod manifests;
 mod rules;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use transcription_lab::kubernetes::ControlPlane;
-use transcription_tests::cluster::{control_plane, documents, printed};
+use transcription_tests::cluster::{control_plane, documents, established, printed};
 
 #[tokio::test]
 async fn the_manifests_are_taken_by_the_api_server_to_the_last_field() {
@@ -113,13 +113,7 @@ async fn stacks_that_were_stored_under_the_first_schema_are_still_taken() {
         let file = root().join(file);
         let arguments = ["apply", "--server-side", "-f", file.to_str().unwrap()];
         plane.succeed(&arguments, "").await;
-        let established = [
-            "wait",
-            "--for=condition=Established",
-            "--timeout=30s",
-            "crd/transcriptionstacks.transcription.dev",
-        ];
-        plane.succeed(&established, "").await;
+        established(&plane, "transcriptionstacks.transcription.dev").await;
     };
     definition("tests/data/crd/v1alpha1-0.1.0.yaml").await;
     let stacks = ["gemini", "production", "s3-compatible", "whisper"];

@@ -19,6 +19,8 @@ fn rules() -> Vec<Rule> {
     let transcription = |transcription: Value| json!({"spec": {"transcription": transcription}});
     let engine = |engine: Value| json!({"spec": {"transcription": {"engine": engine}}});
     let s3 = |s3: Value| json!({"spec": {"s3": s3}});
+    let origins = |origins: &[&str]| json!({"spec": {"corsAllowedOrigins": origins}});
+    let collector = |address: &str| json!({"spec": {"observability": {"otlpEndpoint": address}}});
     let ingress = |ingress: Value| json!({"spec": {"ingress": ingress}});
     let gemini = json!({"apiKeySecretRef": {"name": "gemini"}});
     vec![
@@ -111,12 +113,62 @@ fn rules() -> Vec<Rule> {
         },
         Rule {
             message: "this variable is set by the operator, from a field of the spec",
-            accepted: vec![auth(
-                json!({"extraEnv": [{"name": "RUST_LOG", "value": "debug"}]}),
-            )],
+            accepted: vec![auth(json!({"extraEnv": [
+                {"name": "RUST_LOG", "value": "debug"},
+                {"name": "OTEL_RESOURCE_ATTRIBUTES", "value": "a=b"},
+            ]}))],
             refused: vec![
                 auth(json!({"extraEnv": [{"name": "REGISTRATION", "value": "open"}]})),
                 transcription(json!({"extraEnv": [{"name": "JWT_SECRET_KEY", "value": "x"}]})),
+                transcription(
+                    json!({"extraEnv": [{"name": "GEMINI_API_KEY_FILE", "value": "/x"}]}),
+                ),
+            ],
+        },
+        Rule {
+            message: "write origins as browsers send them",
+            accepted: vec![
+                origins(&["*"]),
+                origins(&[
+                    "https://app.example.com",
+                    "http://localhost:3000",
+                    "http://127.0.0.1:65535",
+                    "http://[::1]:8080",
+                    "https://example.com:80",
+                ]),
+            ],
+            refused: [
+                &["*", "https://a.example"][..],
+                &["example.com"],
+                &["https://A.example"],
+                &["https://a.example/"],
+                &["https://a.example:443"],
+                &["http://a.example:80"],
+                &["http://a.example:65536"],
+                &["http://a.example:0"],
+                &["http://1.2.3.256"],
+                &["http://a.example.7"],
+                &["http://[1::2::3]"],
+            ]
+            .map(origins)
+            .into(),
+        },
+        Rule {
+            message: "write an address with http or https, a host, and a port",
+            accepted: vec![
+                s3(json!({"endpoint": "http://minio:9000"})),
+                s3(json!({"endpoint": "https://S3.example.com/path"})),
+                s3(json!({"endpoint": "http://[fd00::1]:9000"})),
+                collector("http://10.0.0.1:4318/"),
+                collector(""),
+            ],
+            refused: vec![
+                s3(json!({"endpoint": "http://minio:99999"})),
+                s3(json!({"endpoint": "minio:9000"})),
+                s3(json!({"endpoint": "http://:9000"})),
+                s3(json!({"endpoint": "http://1.2.3.4.5"})),
+                collector("http://user:password@collector"),
+                collector("ftp://collector"),
             ],
         },
     ]
@@ -225,15 +277,7 @@ async fn values_out_of_their_range_are_refused() {
             "modelPath",
             json!({"transcription": {"engine": {"whisper": {"modelPath": "models"}}}}),
         ),
-        ("endpoint", json!({"s3": {"endpoint": "minio:9000"}})),
-        (
-            "otlpEndpoint",
-            json!({"observability": {"otlpEndpoint": "collector"}}),
-        ),
-        (
-            "corsAllowedOrigins",
-            json!({"corsAllowedOrigins": ["example.com"]}),
-        ),
+        ("endpoint", json!({"s3": {"endpoint": ""}})),
     ];
 
     for (field, spec) in wrong {

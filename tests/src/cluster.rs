@@ -24,15 +24,18 @@ pub async fn control_plane() -> Shared {
                 &printed(&["crd"]).await,
             )
             .await;
-        let established = [
-            "wait",
-            "--for=condition=Established",
-            "--timeout=30s",
-            "crd/transcriptionstacks.transcription.dev",
-        ];
-        plane.succeed(&established, "").await;
+        established(plane, "transcriptionstacks.transcription.dev").await;
     })
     .await
+}
+
+/// Waits until a kind can be used. Not by `kubectl wait`: it fails where there are no conditions yet.
+pub async fn established(plane: &ControlPlane, definition: &str) {
+    let status = r#"-o=jsonpath={.status.conditions[?(@.type=="Established")].status}"#;
+    eventually("the kind can be used", async || {
+        plane.succeed(&["get", "crd", definition, status], "").await == "True"
+    })
+    .await;
 }
 
 /// What the operator's program prints.
@@ -314,6 +317,33 @@ impl Operator {
         })
         .await;
         self.get("transcriptionstack", stack).await.unwrap()
+    }
+
+    /// What the operator of this namespace has written since it began, as the API server has logged it.
+    pub fn writes(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.audit_log()).unwrap();
+        let user = format!(
+            "system:serviceaccount:{}:transcription-operator",
+            self.namespace
+        );
+        let lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let own = lines.filter(|line| line["user"]["username"] == user.as_str());
+        let own = own.collect::<Vec<_>>();
+        let began = own
+            .iter()
+            .rposition(|line| {
+                line["verb"] == "list" && line["objectRef"]["resource"] == "transcriptionstacks"
+            })
+            .unwrap();
+        let writes = own[began..]
+            .iter()
+            .filter(|line| line["objectRef"]["resource"] != "leases")
+            .filter(|line| !["get", "list", "watch"].contains(&line["verb"].as_str().unwrap()));
+        writes
+            .map(|line| format!("{} {}", line["verb"], line["requestURI"]))
+            .collect()
     }
 
     /// Ends the operator and starts another one.

@@ -14,7 +14,10 @@ use axum::http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+use kube::Resource;
 use tower::{BoxError, Layer, Service};
+
+use crate::service_monitor::ServiceMonitor;
 
 /// When each watch last heard something, by its address.
 #[derive(Clone, Default)]
@@ -97,7 +100,7 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await?;
-            if answer.status() == StatusCode::NOT_FOUND {
+            if answer.status() == StatusCode::NOT_FOUND && is_of_optional_kind(&path) {
                 silence.forget(&path);
             }
             Ok(answer.map(|body| match watch {
@@ -112,6 +115,12 @@ where
             }))
         })
     }
+}
+
+/// Whether an address is that of a kind which a cluster need not have. A kind that it must have is missed.
+fn is_of_optional_kind(path: &str) -> bool {
+    let resource = path.rsplit('/').next();
+    resource == Some(&ServiceMonitor::plural(&()))
 }
 
 /// The address of a watch, if the request is one. Of some kinds there are two: of the whole objects, and of their metadata.

@@ -31,9 +31,12 @@ pub async fn control_plane() -> Shared {
 
 /// Waits until a kind can be used. Not by `kubectl wait`: it fails where there are no conditions yet.
 pub async fn established(plane: &ControlPlane, definition: &str) {
-    let status = r#"-o=jsonpath={.status.conditions[?(@.type=="Established")].status}"#;
     eventually("the kind can be used", async || {
-        plane.succeed(&["get", "crd", definition, status], "").await == "True"
+        let printed = plane
+            .succeed(&["get", "crd", definition, "-o", "json"], "")
+            .await;
+        let definition = serde_json::from_str::<Value>(&printed).unwrap();
+        condition_of(&definition, "Established")["status"] == "True"
     })
     .await;
 }

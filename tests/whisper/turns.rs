@@ -111,9 +111,9 @@ async fn ten_uploads_at_once_are_all_heard_in_the_order_of_their_arrival() {
 
 #[tokio::test]
 async fn one_whose_time_is_over_hears_so_at_once_and_frees_its_turn_within_a_window() {
-    const LIMIT: Duration = Duration::from_secs(10);
-    let stack = Transcription::start_whisper("base", [("ENGINE_TIMEOUT_SECONDS", "10")]).await;
-    // Half an hour takes much longer than ten seconds.
+    const LIMIT: Duration = Duration::from_secs(20);
+    let stack = Transcription::start_whisper("base", [("ENGINE_TIMEOUT_SECONDS", "20")]).await;
+    // Half an hour takes much longer than twenty seconds.
     let long = talk(1800);
     let clip = librivox().swap_remove(4);
 
@@ -131,16 +131,17 @@ async fn one_whose_time_is_over_hears_so_at_once_and_frees_its_turn_within_a_win
     late.assert_problem(504, "engine_timeout");
     println!("504 after {took:?}");
     assert!(took < LIMIT + Duration::from_secs(5), "{took:?}");
-    // The next one has ten seconds too, the rest of the other's window among them, and is heard.
+    // The next one has twenty seconds too, the rest of the other's window among them, and is heard.
     let answer = stack.transcribe("2", "short.wav", clip.wav).await;
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
 #[tokio::test]
 async fn waiting_for_a_turn_counts_in_the_time_limit() {
-    let stack = Transcription::start_whisper("base", [("ENGINE_TIMEOUT_SECONDS", "8")]).await;
+    let stack = Transcription::start_whisper("base", [("ENGINE_TIMEOUT_SECONDS", "30")]).await;
     let long = talk(1800);
-    // It takes a few windows: more than the head start of the other, and much less than eight seconds.
+    // It takes a few windows: more than the head start of the other, and much less than thirty seconds, even on a
+    // machine whose cores others use too.
     let short = talk(60);
 
     let (first, second) = tokio::join!(stack.transcribe("1", "a.wav", long), async {

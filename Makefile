@@ -27,10 +27,10 @@ run demo: export RUST_LOG ?= warn
 run demo: export TRANSCRIPTION_ENGINE ?= whisper
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint build slim images e2e cluster cluster-down generate bench bench-whisper prepare sources engine model
+.PHONY: help run demo test lint build slim images e2e cluster cluster-down generate bench bench-operator bench-whisper prepare sources engine model
 
 help: ## Lists the commands.
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 run: model build ## Transcribes a recording, then serves on ports 8001 and 8000 until Ctrl-C.
 	@"$(bin)/transcription-standalone" serve --demo $(recording)
@@ -78,6 +78,10 @@ generate: build ## Writes the files that are made from the code.
 
 bench: build ## Measures log-ins a second next to what bcrypt alone can do.
 	@"$(bin)/bench"
+
+bench-operator: build ## Measures the operator with 10, 100 and 500 stacks: time, requests, memory, CPU. Other numbers: stacks="10 50".
+	@for part in etcd kubernetes; do tests/lab/fetch.sh $$part || exit 1; done
+	@"$(bin)/bench-operator" $(stacks)
 
 bench-whisper: build ## Measures Whisper next to faster-whisper: time, memory, word errors.
 	@for part in whisper-base whisper-tiny.en seaweedfs faster-whisper; do tests/lab/fetch.sh $$part || exit 1; done

@@ -3,7 +3,7 @@
 //! An object is written only if it is not as wanted: the hash of what was last applied is another, or a field of ours was changed.
 //! So a settled stack costs no write, whichever operator looks at it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -16,20 +16,23 @@ use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tracing::{info, warn};
+use tracing::{info, instrument, warn};
 
 use crate::build::Resources;
-use crate::conditions;
 use crate::context::Context;
 use crate::error::Error;
 use crate::hash::hash;
 use crate::names::{self, Component};
-use crate::reason::Reason;
+use crate::reason::Deed;
 use crate::validate::{Configuration, Validated};
 use crate::watches::Seen;
 
+mod claim;
+mod collisions;
 pub mod drift;
+pub mod fields;
 mod ownership;
+mod replicas;
 mod signing_key;
 
 /// What is there afterwards, of what tells how a stack is.
@@ -45,6 +48,8 @@ pub struct Applied {
     pub errors: Vec<Arc<Error>>,
     /// What is not as asked and was left so, because the operator only watches.
     pub left: Vec<String>,
+    /// What was done, with the names of the objects.
+    pub deeds: BTreeMap<Deed, Vec<String>>,
 }
 
 /// An object of a namespace with a fixed kind.
@@ -75,6 +80,7 @@ impl<K> Child for K where
 /// Makes everything so.
 ///
 /// What pods need comes before them. An object that cannot be made so does not keep the others from it.
+#[instrument(skip_all)]
 pub async fn apply(context: &Context, stack: &Validated, resources: Resources) -> Applied {
     let Resources {
         service_accounts,
@@ -103,13 +109,11 @@ pub async fn apply(context: &Context, stack: &Validated, resources: Resources) -
         stack,
         errors: Vec::new(),
         left: Vec::new(),
+        deeds: BTreeMap::new(),
     };
     // Pods that were made of a key that is not there would be made again for the next one.
     let has_key = work.key(signing_key).await;
-    let claim = match claim {
-        Some(claim) => work.one(&stores.claims, claim).await,
-        None => stores.claims.find(&stack.namespace, &claim_name(stack)),
-    };
+    let claim = work.claim(claim).await;
     let claim_is_leaving = work.claim_is_leaving(claim.as_deref());
     // Pods that run keep all that they have until everything is there that they are to have: a Secret that is gone restarts nothing.
     let auth_may_change = has_key && work.is_complete(Component::Auth) && !claim_is_leaving;
@@ -133,12 +137,17 @@ pub async fn apply(context: &Context, stack: &Validated, resources: Resources) -
     )
     .await;
     let stateful_set = if auth_may_change {
-        work.one(&stores.stateful_sets, stateful_set).await
+        // What could not be changed is there all the same.
+        work.one(&stores.stateful_sets, stateful_set)
+            .await
+            .or(live_set)
     } else {
         live_set
     };
     let deployment = if transcription_may_change {
-        work.one(&stores.deployments, deployment).await
+        work.one(&stores.deployments, deployment)
+            .await
+            .or(live_deployment)
     } else {
         live_deployment
     };
@@ -151,13 +160,8 @@ pub async fn apply(context: &Context, stack: &Validated, resources: Resources) -
         deployment,
         errors: work.errors,
         left: work.left,
+        deeds: work.deeds,
     }
-}
-
-fn claim_name(stack: &Validated) -> String {
-    let given = stack.spec.auth.storage.as_ref();
-    let given = given.and_then(|storage| storage.existing_claim.clone());
-    given.unwrap_or_else(|| names::claim(&stack.name))
 }
 
 struct Work<'a> {
@@ -165,6 +169,7 @@ struct Work<'a> {
     stack: &'a Validated,
     errors: Vec<Arc<Error>>,
     left: Vec<String>,
+    deeds: BTreeMap<Deed, Vec<String>>,
 }
 
 impl Work<'_> {
@@ -225,8 +230,10 @@ impl Work<'_> {
         if let Some(live) = &live {
             self.is_ours(&K::kind(&()), live.meta(), is_data::<K>())?;
             // It is on its way out: a new one is made when it is gone.
-            if live.meta().deletion_timestamp.is_some()
+            let is_leaving = live.meta().deletion_timestamp.is_some();
+            if is_leaving
                 || drift::holds(&value, &serde_json::to_value(&**live)?)
+                    && fields::are_ours(&value, live.meta())
             {
                 return Ok(Some(Arc::clone(live)));
             }
@@ -244,9 +251,32 @@ impl Work<'_> {
         let applied = self
             .context
             .request(&doing, api.patch(&name, &parameters, &Patch::Apply(&value)))
-            .await?;
-        info!(stack.namespace = %self.stack.namespace, stack.name = %self.stack.name, "applied {} {name}", K::kind(&()));
+            .await;
+        let applied = match applied {
+            Err(error) if live.is_some() && error.is_invalid() => {
+                self.apply_past_collisions(&api, &name, &value, error)
+                    .await?
+            }
+            applied => applied?,
+        };
+        let before = live
+            .as_deref()
+            .map(|live| live.annotations().get(names::APPLIED_HASH));
+        let deed = match before {
+            None => Deed::ResourcesMade,
+            Some(before) if before == applied.annotations().get(names::APPLIED_HASH) => {
+                Deed::DriftCorrected
+            }
+            Some(_) => Deed::ResourcesChanged,
+        };
+        self.did(deed, format!("{} {name}", K::kind(&())));
         Ok(Some(Arc::new(applied)))
+    }
+
+    /// Keeps in mind what was done, to be told once all is done.
+    fn did(&mut self, deed: Deed, what: String) {
+        info!(stack.namespace = %self.stack.namespace, stack.name = %self.stack.name, "{}: {what}", deed.name());
+        self.deeds.entry(deed).or_default().push(what);
     }
 
     /// Whether everything that a component's pods use is there.
@@ -254,63 +284,6 @@ impl Work<'_> {
         match self.stack.configurations.get(&component) {
             Some(Configuration::Complete(_)) => true,
             Some(Configuration::Incomplete) | None => false,
-        }
-    }
-
-    /// Whether the claim with the users is on its way out: it stays as long as the pod does, so the pod must not be touched.
-    fn claim_is_leaving(&mut self, claim: Option<&PersistentVolumeClaim>) -> bool {
-        let leaving = claim.filter(|claim| claim.metadata.deletion_timestamp.is_some());
-        let Some(claim) = leaving else { return false };
-        self.errors.push(Arc::new(Error::Stalled {
-            reason: Reason::StorageLost,
-            message: conditions::leaving(&claim.name_any(), self.stack),
-        }));
-        true
-    }
-
-    /// Sets the number of replicas, by a manager of its own: when an autoscaler takes over, nothing is set back.
-    async fn scale(
-        &mut self,
-        deployment: Option<Arc<Deployment>>,
-        replicas: Option<i32>,
-    ) -> Option<Arc<Deployment>> {
-        let (deployment, replicas) = match (deployment, replicas) {
-            (Some(deployment), Some(replicas)) => (deployment, replicas),
-            (deployment, _) => return deployment,
-        };
-        let live = deployment.spec.as_ref().and_then(|spec| spec.replicas);
-        let is_leaving = deployment.meta().deletion_timestamp.is_some();
-        if live == Some(replicas) || is_leaving {
-            return Some(deployment);
-        }
-        let name = deployment.name_any();
-        if self.stack.spec.paused {
-            let live = live.unwrap_or(1);
-            self.left.push(format!(
-                "Deployment {name} has {live} replicas and not {replicas}"
-            ));
-            return Some(deployment);
-        }
-        let mut value = json!({
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": name, "namespace": self.stack.namespace},
-            "spec": {"replicas": replicas},
-        });
-        this_one_alone(&mut value, deployment.meta());
-        let api = self.api::<Deployment>();
-        let parameters = PatchParams::apply(names::REPLICAS_MANAGER).force();
-        let doing = format!("setting the replicas of Deployment {name}");
-        let result = self
-            .context
-            .request(&doing, api.patch(&name, &parameters, &Patch::Apply(&value)))
-            .await;
-        match self.note(result) {
-            Some(scaled) => {
-                info!(stack.namespace = %self.stack.namespace, stack.name = %self.stack.name, replicas, "Deployment {name} has {replicas} replicas now");
-                Some(Arc::new(scaled))
-            }
-            None => Some(deployment),
         }
     }
 
@@ -335,9 +308,7 @@ impl Work<'_> {
             .request(&doing, self.api::<K>().delete(&name, &parameters))
             .await
         {
-            Ok(_) => {
-                info!(stack.namespace = %self.stack.namespace, stack.name = %self.stack.name, "deleted {} {name}: it is no longer asked for", K::kind(&()));
-            }
+            Ok(_) => self.did(Deed::ResourcesDeleted, format!("{} {name}", K::kind(&()))),
             // It went by itself.
             Err(Error::Api { source, .. }) if matches!(&*source, kube::Error::Api(status) if matches!(status.code, 404 | 409)) =>
             {

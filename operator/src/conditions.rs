@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-
-use self::rollout::{Rollout, of_deployment, of_stateful_set};
+use self::rollout::{of_deployment, of_stateful_set};
+use self::storage::storage;
+use self::workload::workload;
 use crate::apply::Applied;
 use crate::dereference::References;
+use crate::diagnosis::Diagnosis;
 use crate::error::Error;
 use crate::names::Component;
-use crate::needs;
 use crate::reason::{ConditionType, Reason};
-use crate::validate::{Configuration, Validated};
+use crate::validate::Validated;
 
-pub mod rollout;
+mod rollout;
+mod storage;
+mod workload;
+
+pub use self::storage::{is_growing, leaving};
 
 /// What is said of a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +42,9 @@ pub enum Truth {
 }
 
 impl Truth {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::True, Self::False, Self::Unknown];
+
     /// Its name in Kubernetes.
     pub const fn name(self) -> &'static str {
         match self {
@@ -102,25 +109,44 @@ fn unknown(message: impl Into<String>) -> Verdict {
 }
 
 /// Of a stack that could be built, and was made so as far as it could be.
-pub fn of_applied(stack: &Validated, references: &References, applied: &Applied) -> Verdicts {
+pub fn of_applied(
+    stack: &Validated,
+    references: &References,
+    applied: &Applied,
+    diagnosis: &Diagnosis,
+) -> Verdicts {
     let Applied {
         claim,
         stateful_set,
         deployment,
         errors,
         left,
+        deeds: _,
     } = applied;
     let secrets = secrets(stack);
-    let storage = storage(stack, references, claim.as_ref());
+    let not_grown = errors
+        .iter()
+        .find(|error| error.reason() == Reason::StorageNotGrown);
+    let storage = match not_grown {
+        Some(error) => fails(error.reason(), error.sentence()),
+        None => storage(
+            stack,
+            references,
+            claim.as_ref(),
+            diagnosis.claim.as_deref(),
+        ),
+    };
     let auth = workload(
         stack,
         Component::Auth,
         stateful_set.as_ref().map(|set| of_stateful_set(set)),
+        diagnosis.pods.get(&Component::Auth),
     );
     let transcription = workload(
         stack,
         Component::Transcription,
         deployment.as_ref().map(|set| of_deployment(set)),
+        diagnosis.pods.get(&Component::Transcription),
     );
     let is_paused = stack.spec.paused;
     let stalled = stalled(errors);
@@ -232,141 +258,6 @@ fn secrets(stack: &Validated) -> Verdict {
         .iter()
         .map(|trouble| trouble.message.as_str());
     fails(first.reason, messages.collect::<Vec<_>>().join("; "))
-}
-
-fn storage(
-    stack: &Validated,
-    references: &References,
-    claim: Option<&Arc<PersistentVolumeClaim>>,
-) -> Verdict {
-    if !references.model_claim_exists {
-        let name = needs::model_claim(&stack.spec).unwrap_or_default();
-        return fails(
-            Reason::StorageMissing,
-            format!(
-                "PersistentVolumeClaim {name} with the model is not there: make it, or name another one in spec.transcription.engine.whisper"
-            ),
-        );
-    }
-    let Some(claim) = claim else {
-        let given = stack
-            .spec
-            .auth
-            .storage
-            .as_ref()
-            .and_then(|storage| storage.existing_claim.as_ref());
-        return match given {
-            Some(name) => fails(
-                Reason::StorageMissing,
-                format!(
-                    "PersistentVolumeClaim {name} is not there: make it, or name another one in spec.auth.storage.existingClaim"
-                ),
-            ),
-            None => fails(Reason::Waiting, "the claim with the users is not made yet"),
-        };
-    };
-    let name = claim.metadata.name.as_deref().unwrap_or_default();
-    if claim.metadata.deletion_timestamp.is_some() {
-        return fails(Reason::StorageLost, leaving(name, stack));
-    }
-    let status = claim.status.as_ref();
-    match status.and_then(|status| status.phase.as_deref()) {
-        Some("Bound") => holds(
-            Reason::AsWanted,
-            format!("PersistentVolumeClaim {name} is bound"),
-        ),
-        Some("Lost") => fails(
-            Reason::StorageLost,
-            format!(
-                "PersistentVolumeClaim {name} has lost its volume: bring the volume back, or restore a backup to another claim"
-            ),
-        ),
-        _ => {
-            let class = claim
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.storage_class_name.as_deref());
-            let class = class.map_or_else(
-                || "it has no class, and the cluster no default one yet".to_owned(),
-                |class| format!("a volume of the class {class} is waited for"),
-            );
-            fails(
-                Reason::StoragePending,
-                format!(
-                    "PersistentVolumeClaim {name} is not bound yet: {class}; kubectl describe pvc {name} tells more"
-                ),
-            )
-        }
-    }
-}
-
-/// Of a claim that is being deleted: it stays until its pod ends, so there is time to save what is on it.
-pub fn leaving(claim: &str, stack: &Validated) -> String {
-    let pod = format!("{}-0", stack.name_of(Component::Auth));
-    format!(
-        "PersistentVolumeClaim {claim} with the users is being deleted, and is gone when pod {pod} ends: back up now (kubectl exec {pod} -- auth-service backup), then delete the pod, and restore to another claim"
-    )
-}
-
-fn workload(stack: &Validated, component: Component, rollout: Option<Rollout>) -> Verdict {
-    let name = stack.name_of(component);
-    let Some(rollout) = rollout else {
-        return match stack.configurations.get(&component) {
-            Some(Configuration::Incomplete) => fails(
-                Reason::Waiting,
-                format!(
-                    "no pods are made for {name} before every key that it uses is there: see SecretsReady"
-                ),
-            ),
-            _ => fails(
-                Reason::Waiting,
-                format!("the pods of {name} are not made yet"),
-            ),
-        };
-    };
-    let Rollout {
-        kind,
-        wanted,
-        updated,
-        available,
-        total,
-        is_seen,
-    } = rollout;
-    if !is_seen {
-        return fails(
-            Reason::RollingOut,
-            format!("{kind} {name}: its controller has not seen the latest change yet"),
-        );
-    }
-    if updated < wanted || total > updated {
-        return fails(
-            Reason::RollingOut,
-            format!(
-                "{kind} {name} is rolling out: {updated} of {wanted} pods are as asked, {available} available; kubectl rollout status {} {name} follows it",
-                kind.to_lowercase()
-            ),
-        );
-    }
-    if available < wanted {
-        return fails(
-            Reason::PodsUnavailable,
-            format!(
-                "{kind} {name}: {available} of {wanted} pods are available; kubectl describe pods -l app.kubernetes.io/instance={},app.kubernetes.io/component={} tells why",
-                stack.name,
-                component.name()
-            ),
-        );
-    }
-    if wanted == 0 {
-        return holds(
-            Reason::NoPodsWanted,
-            format!("{kind} {name} has 0 pods, as asked"),
-        );
-    }
-    holds(
-        Reason::AsWanted,
-        format!("{kind} {name}: {available} of {wanted} pods are available"),
-    )
 }
 
 /// A sentence if metrics are to be found by a kind that the cluster does not have.

@@ -13,6 +13,8 @@ use tokio::time::timeout;
 use crate::api::TranscriptionStack;
 use crate::contents::Contents;
 use crate::error::Error;
+use crate::metrics::OperatorMetrics;
+use crate::release::Releases;
 use crate::watches::Stores;
 
 /// How long the API server may take for one request.
@@ -40,6 +42,12 @@ pub struct Context {
 pub struct Shared {
     /// Where images are.
     pub image_prefix: String,
+    /// What can be run.
+    pub releases: Releases,
+    /// The name that this operator tells events under, in a cluster its pod's.
+    pub reporter: String,
+    /// What is measured.
+    pub metrics: OperatorMetrics,
     /// As many stacks are worked on at once.
     pub places: Semaphore,
 }

@@ -1,28 +1,33 @@
 //! Keeps stacks as they are asked for: five steps for each, whenever something that they are made of has changed.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config as ControllerConfig};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, instrument, warn};
+use tracing::{Span, debug, info, instrument, warn};
 
 use crate::api::TranscriptionStack;
 use crate::apply::{self, Applied};
 use crate::build::build;
-use crate::conditions;
+use crate::conditions::{self, Verdicts};
 use crate::context::{Context, Shared};
 use crate::dereference::{References, dereference};
+use crate::diagnosis::diagnose;
 use crate::error::Error;
+use crate::events;
+use crate::metrics::Outcome;
 use crate::reason::Reason;
-use crate::status;
+use crate::status::{self, Written};
 use crate::validate::{Surroundings, Validated, validate};
 use crate::watches::{self, Stores};
 
@@ -32,13 +37,17 @@ const DEBOUNCE: Duration = Duration::from_millis(250);
 const RECONCILE_LIMIT: Duration = Duration::from_mins(2);
 /// A stack is looked at again after this time, whatever the watches tell.
 const RESYNC: Duration = Duration::from_mins(10);
-/// And after this time when only a person can mend it.
+/// And after this time when it has changed while it was worked on.
+const REFUSED_RESYNC: Duration = Duration::from_secs(2);
+/// And after this time when it may be mended where no watch sees it.
+const UNSEEN_RESYNC: Duration = Duration::from_secs(30);
+/// And after this time when only an edit can mend it.
 const STALLED_RESYNC: Duration = Duration::from_mins(5);
 
 /// A scope that is watched.
 pub struct Scope {
     context: Arc<Context>,
-    triggers: tokio::sync::mpsc::Receiver<ObjectRef<TranscriptionStack>>,
+    triggers: Receiver<ObjectRef<TranscriptionStack>>,
     watches: JoinSet<()>,
     concurrency: u16,
 }
@@ -85,15 +94,9 @@ impl Scope {
         let all = all.into_iter().map(|stack| ObjectRef::from_obj(&*stack));
         // The watches are tasks of their own: this controller only has to be told which stack to look at.
         let nothing = stream::pending::<Result<TranscriptionStack, watcher::Error>>();
-        let changed = stream::unfold(triggers, async |mut triggers| {
-            Some((triggers.recv().await?, triggers))
-        });
+        let changed = together(triggers).flat_map(stream::iter);
         Controller::for_stream(nothing, context.stores.stacks.clone())
-            .with_config(
-                ControllerConfig::default()
-                    .debounce(DEBOUNCE)
-                    .concurrency(concurrency),
-            )
+            .with_config(ControllerConfig::default().concurrency(concurrency))
             .reconcile_on(stream::iter(all).chain(changed))
             .graceful_shutdown_on(stop.cancelled_owned())
             .run(reconcile, after_failure, context)
@@ -103,8 +106,24 @@ impl Scope {
     }
 }
 
+/// What is told within a short time, each once.
+///
+/// Not by kube's own debounce: there each further change puts off the work anew, for ever if they do not end.
+fn together(
+    triggers: Receiver<ObjectRef<TranscriptionStack>>,
+) -> impl Stream<Item = HashSet<ObjectRef<TranscriptionStack>>> {
+    stream::unfold(triggers, async |mut triggers| {
+        let mut all = HashSet::from([triggers.recv().await?]);
+        sleep(DEBOUNCE).await;
+        while let Ok(another) = triggers.try_recv() {
+            all.insert(another);
+        }
+        Some((all, triggers))
+    })
+}
+
 /// Works on a stack.
-#[instrument(name = "reconcile", skip_all, fields(stack.namespace = stack.namespace(), stack.name = stack.name_any()))]
+#[instrument(name = "reconcile", skip_all, fields(stack.namespace = stack.namespace(), stack.name = stack.name_any(), stack.generation = stack.meta().generation, result))]
 async fn reconcile(stack: Arc<TranscriptionStack>, context: Arc<Context>) -> Result<Action, Error> {
     let Ok(_place) = context.shared.places.acquire().await else {
         return Ok(Action::await_change());
@@ -112,33 +131,47 @@ async fn reconcile(stack: Arc<TranscriptionStack>, context: Arc<Context>) -> Res
     if stack.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    match timeout(RECONCILE_LIMIT, work_on(&stack, &context)).await {
-        Ok(worked) => worked?,
-        Err(_) => {
-            return Err(Error::TimedOut {
-                doing: "working on the stack".to_owned(),
-                limit: RECONCILE_LIMIT,
-            });
-        }
-    }
+    let began = Instant::now();
+    let worked = match timeout(RECONCILE_LIMIT, work_on(&stack, &context)).await {
+        Ok(worked) => worked,
+        Err(_) => Err(Error::TimedOut {
+            doing: "working on the stack".to_owned(),
+            limit: RECONCILE_LIMIT,
+        }),
+    };
+    let outcome = match &worked {
+        Ok(_) => Outcome::Ok,
+        Err(error) if error.is_final() => Outcome::Terminal,
+        Err(_) => Outcome::Retry,
+    };
+    Span::current().record("result", outcome.name());
+    let metrics = &context.shared.metrics;
+    metrics.reconciled(outcome, began.elapsed().as_secs_f64());
+    let look_again = worked?;
     context.succeeded(&ObjectRef::from_obj(&*stack));
     context.contents.tidy(|| context.stores.content_ids());
     debug!("the stack is looked after");
-    Ok(Action::requeue(RESYNC))
+    Ok(Action::requeue(RESYNC.min(look_again)))
 }
 
-async fn work_on(stack: &TranscriptionStack, context: &Context) -> Result<(), Error> {
+/// Does all of it, and tells when the stack is to be looked at again.
+async fn work_on(stack: &TranscriptionStack, context: &Context) -> Result<Duration, Error> {
     let (references, validated) = match prepare(stack, context).await {
         Ok(prepared) => prepared,
         Err(error) => {
             let verdicts = conditions::of_error(&error, stack.spec.paused);
-            status::update_status(context, stack, status::of_error(stack, &verdicts)).await?;
+            let status = status::of_error(stack, &verdicts);
+            if status::update_status(context, stack, status).await? == Written::Written {
+                events::tell(context, stack, &BTreeMap::new(), Some(&verdicts)).await;
+            }
             return Err(error);
         }
     };
     let resources = build(&validated);
     let applied = apply::apply(context, &validated, resources).await;
-    tell(stack, context, &references, &validated, &applied).await?;
+    let diagnosis = diagnose(context, &validated, &applied).await?;
+    let verdicts = conditions::of_applied(&validated, &references, &applied, &diagnosis);
+    let written = tell(stack, context, &validated, &applied, &verdicts).await?;
     // What is tried again must not wait for what only a person can mend.
     let error = applied
         .errors
@@ -146,7 +179,8 @@ async fn work_on(stack: &TranscriptionStack, context: &Context) -> Result<(), Er
         .min_by_key(|error| error.is_final());
     match error {
         Some(error) => Err(Error::Several(error)),
-        None => Ok(()),
+        None if written == Written::Refused => Ok(REFUSED_RESYNC),
+        None => Ok(diagnosis.look_again.unwrap_or(RESYNC)),
     }
 }
 
@@ -164,6 +198,7 @@ async fn prepare(
     }
     let references = dereference(stack, context).await?;
     let surroundings = Surroundings {
+        releases: context.shared.releases.clone(),
         image_prefix: context.shared.image_prefix.clone(),
         has_service_monitors: context.stores.has_service_monitors(),
     };
@@ -174,13 +209,17 @@ async fn prepare(
 async fn tell(
     stack: &TranscriptionStack,
     context: &Context,
-    references: &References,
     validated: &Validated,
     applied: &Applied,
-) -> Result<(), Error> {
-    let verdicts = conditions::of_applied(validated, references, applied);
-    let status = status::of_applied(stack, validated, applied, &verdicts);
-    status::update_status(context, stack, status).await
+    verdicts: &Verdicts,
+) -> Result<Written, Error> {
+    let newest = context.shared.releases.newest();
+    let status = status::of_applied(stack, validated, applied, verdicts, newest);
+    let written = status::update_status(context, stack, status).await;
+    // What was done is told, whatever becomes of the status.
+    let told = matches!(written, Ok(Written::Written)).then_some(verdicts);
+    events::tell(context, stack, &applied.deeds, told).await;
+    written
 }
 
 /// Says when a stack is looked at again after a failure.
@@ -191,10 +230,12 @@ async fn tell(
 fn after_failure(stack: Arc<TranscriptionStack>, error: &Error, context: Arc<Context>) -> Action {
     let namespace = stack.namespace().unwrap_or_default();
     let name = stack.name_any();
-    let delay = if error.is_final() {
-        STALLED_RESYNC
-    } else {
+    let delay = if !error.is_final() {
         context.delay_after_failure(&ObjectRef::from_obj(&*stack))
+    } else if error.reason().is_mended_elsewhere() {
+        UNSEEN_RESYNC
+    } else {
+        STALLED_RESYNC
     };
     warn!(
         stack.namespace = namespace,

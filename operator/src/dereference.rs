@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
+use tracing::instrument;
 
 use crate::api::TranscriptionStack;
 use crate::contents::Value;
@@ -44,6 +45,7 @@ pub enum Found {
 const SIGNING_KEY_BYTES: usize = 32;
 
 /// Looks up what the spec names.
+#[instrument(skip_all)]
 pub async fn dereference(
     stack: &TranscriptionStack,
     context: &Context,
@@ -59,8 +61,8 @@ pub async fn dereference(
         .is_none_or(|jwt| jwt.secret_ref.is_none())
     {
         let name = names::made_key(&stack.name_any());
-        let is_known = context.stores.secrets.find(&namespace, &name).is_some();
-        if is_known || exists::<Secret>(context, &namespace, &name).await? {
+        // If the watch has not told of it yet, making it is refused, and it is tried again.
+        if context.stores.secrets.find(&namespace, &name).is_some() {
             all.extend(Component::ALL.map(|component| Need {
                 component,
                 source: Source::Secret,
@@ -100,18 +102,6 @@ pub async fn dereference(
         users_claim,
         model_claim_exists,
     })
-}
-
-async fn exists<K>(context: &Context, namespace: &str, name: &str) -> Result<bool, Error>
-where
-    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned,
-{
-    let api = Api::<K>::namespaced(context.client.clone(), namespace);
-    let found = context.read(api.get_metadata_opt(name)).await?;
-    Ok(found.is_some())
 }
 
 async fn find(need: &Need, namespace: &str, context: &Context) -> Result<Found, Error> {

@@ -56,6 +56,11 @@ impl Error {
         }
     }
 
+    /// What the API server takes for wrong in itself.
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 422))
+    }
+
     /// In one word, for the conditions.
     pub fn reason(&self) -> Reason {
         match self {

@@ -147,7 +147,9 @@ impl Elector {
         let is_held = record
             .holder_identity
             .is_some_and(|holder| !holder.is_empty());
-        if is_held && observed.since.elapsed() < lasts {
+        // Its own, whose making was not answered.
+        let is_ours = self.is_ours(&lease);
+        if is_held && !is_ours && observed.since.elapsed() < lasts {
             return Ok(false);
         }
         let changes = record.lease_transitions.unwrap_or(0).saturating_add(1);

@@ -1,10 +1,10 @@
 //! The operator: turns a `TranscriptionStack` into a running deployment and keeps it so.
 //!
 //! Read [`controller`] for the story: [`dereference`] looks up what a spec names, [`validate`] finds what can be built, [`build`]
-//! makes the objects, [`apply`] makes them so in the cluster, [`status`] tells what was seen, by the [`conditions`]. [`api`] is the
+//! makes the objects, [`apply`] makes them so in the cluster, [`status`] tells what was seen, by the [`conditions`] and the [`diagnosis`], [`events`] what happened. [`program`] is the command line. [`api`] is the
 //! custom resource. [`watches`] is what is seen of the cluster, [`contents`] what is in Secrets, [`needs`] which of them a spec
 //! names. [`silence`] tells when nothing is heard of it. [`names`] has all names and labels, [`release`] what can be run, [`lease`] lets one operator work at a time, [`reason`] the words of the conditions. [`manifests`]
-//! installs the operator; [`config`] lists its settings.
+//! installs the operator; [`config`] lists its settings, [`metrics`] what it measures, [`requests`] counts what the API server is asked.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,6 +27,9 @@ use crate::config::Config;
 use crate::context::Shared;
 use crate::controller::Scope;
 use crate::lease::Elector;
+use crate::metrics::OperatorMetrics;
+use crate::release::Releases;
+use crate::requests::Counter;
 use crate::silence::{Ear, Silence};
 use crate::watches::Stores;
 
@@ -43,16 +46,21 @@ pub mod contents;
 pub mod context;
 pub mod controller;
 pub mod dereference;
+pub mod diagnosis;
 pub mod environment;
 pub mod error;
+pub mod events;
 pub mod hash;
 pub mod lease;
 pub mod manifests;
+pub mod metrics;
 pub mod names;
 pub mod needs;
+pub mod program;
 pub mod quantity;
 pub mod reason;
 pub mod release;
+pub mod requests;
 pub mod service_monitor;
 pub mod signing_key;
 pub mod silence;
@@ -73,7 +81,7 @@ const BUILD: BuildInfo = BuildInfo {
 const GRACE: Duration = Duration::from_secs(4);
 
 /// Works until it is told to stop.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, releases: Releases) -> anyhow::Result<()> {
     let stop = server::stop_signal()?;
     let Config {
         watch_namespaces,
@@ -90,7 +98,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .local_addr()
         .context("reading the listening address")?;
     let silence = Silence::default();
-    let (client, namespace) = cluster(&silence).await?;
+    let operator_metrics = OperatorMetrics::new()?;
+    let (client, namespace) = cluster(&silence, &operator_metrics).await?;
     let elector = Elector::new(
         client.clone(),
         &namespace,
@@ -100,6 +109,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let concurrency = max_concurrent_reconciles.get();
     let shared = Arc::new(Shared {
         image_prefix,
+        releases,
+        reporter: host(),
+        metrics: operator_metrics.clone(),
         places: Semaphore::new(concurrency.into()),
     });
     let names = watch_namespaces.0.join(",");
@@ -123,17 +135,20 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     });
     let scopes = scopes.collect::<Vec<_>>();
     let stopping = Stopping::default();
-    let stores = scopes.iter().map(Scope::stores).collect();
+    let stores = scopes.iter().map(Scope::stores).collect::<Vec<_>>();
+    let metrics = Metrics::new(BUILD)?;
+    operator_metrics.register(&metrics, &stores, &silence)?;
     let stale_after = Duration::from_secs(watch_stale_after_seconds.get());
     let vital = vital(silence, stale_after);
     let (end, ended) = oneshot::channel::<()>();
     let management = tokio::spawn(server::serve(
         listener,
-        management_routes(stores, &stopping, vital)?,
+        management_routes(stores, &metrics, &stopping, vital)?,
         async { drop(ended.await) },
         Duration::from_secs(1),
     ));
-    let ended = work(scopes, &elector, stop, &stopping).await;
+    let ended = work(scopes, &elector, stop, &stopping, &operator_metrics).await;
+    operator_metrics.leads(false);
     drop(end);
     management.await.context("ending the management server")??;
     info!("{NAME} has ended");
@@ -147,6 +162,7 @@ async fn work(
     elector: &Elector,
     stop: impl Future<Output = ()>,
     stopping: &Stopping,
+    metrics: &OperatorMetrics,
 ) -> anyhow::Result<()> {
     let mut stop = std::pin::pin!(stop);
     tokio::select! {
@@ -156,6 +172,7 @@ async fn work(
             return Ok(());
         }
     }
+    metrics.leads(true);
     let token = CancellationToken::new();
     let mut work = JoinSet::new();
     for scope in scopes {
@@ -190,7 +207,7 @@ fn host() -> String {
 }
 
 /// The cluster, and the namespace that the operator is in.
-async fn cluster(silence: &Silence) -> anyhow::Result<(Client, String)> {
+async fn cluster(silence: &Silence, metrics: &OperatorMetrics) -> anyhow::Result<(Client, String)> {
     let config = kube::Config::infer().await.context(
         "there is no cluster: run it in one, or set KUBECONFIG to a file that names one",
     )?;
@@ -198,16 +215,17 @@ async fn cluster(silence: &Silence) -> anyhow::Result<(Client, String)> {
     let client = ClientBuilder::try_from(config)
         .context("the cluster's settings cannot be used")?
         .with_layer(&Ear(silence.clone()))
+        .with_layer(&Counter(metrics.kube_requests.clone()))
         .build();
     Ok((client, namespace))
 }
 
 fn management_routes(
     stores: Vec<Stores>,
+    metrics: &Metrics,
     stopping: &Stopping,
     vital: Vital,
 ) -> anyhow::Result<Router> {
-    let metrics = Metrics::new(BUILD)?;
     let router = management::table(ManagementState {
         metrics: metrics.clone(),
         parts: parts(stores, Arc::clone(&vital)),
@@ -215,7 +233,7 @@ fn management_routes(
         stopping: stopping.clone(),
     });
     let no_pages = "".parse::<AllowedOrigins>().map_err(anyhow::Error::msg)?;
-    Ok(request::instrument(router, &metrics, &no_pages, stopping))
+    Ok(request::instrument(router, metrics, &no_pages, stopping))
 }
 
 /// The operator is past help when a watch is deaf: started anew, it connects anew.

@@ -136,6 +136,10 @@ pub fn rules() -> Value {
         {"apiGroups": [""], "resources": ["secrets", "persistentvolumeclaims"], "verbs": keeps},
         {"apiGroups": [""], "resources": ["configmaps", "services", "serviceaccounts"], "verbs": prunes},
         {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": keeps},
+        // Why pods are not available: what they tell, and what was told of those that could not be made.
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
         {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": prunes},
         {"apiGroups": ["networking.k8s.io"], "resources": ["ingresses", "networkpolicies"], "verbs": prunes},
         {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": prunes},

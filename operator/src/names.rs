@@ -8,6 +8,8 @@ pub const FIELD_MANAGER: &str = "transcription-operator";
 pub const REPLICAS_MANAGER: &str = "transcription-operator-replicas";
 /// Who makes the signing key, and never touches it again.
 pub const KEY_MANAGER: &str = "transcription-operator-key";
+/// Who clears the way for the children, and keeps nothing.
+pub const CLEARING_MANAGER: &str = "transcription-operator-clearing";
 /// Who applies the status.
 pub const STATUS_MANAGER: &str = "transcription-operator-status";
 

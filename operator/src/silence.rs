@@ -33,6 +33,17 @@ impl Silence {
             .collect()
     }
 
+    /// How long each watch has heard nothing, by its resource.
+    pub fn ages(&self) -> Vec<(String, Duration)> {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ages = heard.iter().map(|(watch, heard)| {
+            let address = watch.split(' ').next().unwrap_or_default();
+            let resource = address.rsplit('/').next().unwrap_or_default();
+            (resource.to_owned(), heard.elapsed())
+        });
+        ages.collect()
+    }
+
     /// Something was heard.
     fn hear(&self, watch: &str) {
         let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,15 +136,21 @@ fn is_of_optional_kind(path: &str) -> bool {
 
 /// The address of a watch, if the request is one. Of some kinds there are two: of the whole objects, and of their metadata.
 fn watch_of<B>(request: &Request<B>) -> Option<String> {
-    let query = request.uri().query()?;
-    let is_watch = query
-        .split('&')
-        .any(|pair| pair == "watch=true" || pair == "watch=1");
+    if !is_watch(request.uri().query()?) {
+        return None;
+    }
     let accepted = request
         .headers()
         .get("accept")
         .and_then(|value| value.to_str().ok());
     let of_metadata = accepted.is_some_and(|accepted| accepted.contains("PartialObjectMetadata"));
     let suffix = if of_metadata { " (metadata)" } else { "" };
-    is_watch.then(|| format!("{}{suffix}", request.uri().path()))
+    Some(format!("{}{suffix}", request.uri().path()))
+}
+
+/// Whether the query of a request asks for a watch.
+pub fn is_watch(query: &str) -> bool {
+    query
+        .split('&')
+        .any(|pair| pair == "watch=true" || pair == "watch=1")
 }

@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
+use tracing::instrument;
 use transcription_common::clock;
 
 use crate::api::TranscriptionStack;
@@ -27,9 +28,9 @@ pub fn of_applied(
     validated: &Validated,
     applied: &Applied,
     verdicts: &Verdicts,
+    newest: Release,
 ) -> TranscriptionStackStatus {
     let before = stack.status.clone().unwrap_or_default();
-    let newest = Release::NEWEST;
     let amount = |amounts: Option<
         &std::collections::BTreeMap<
             String,
@@ -59,7 +60,7 @@ pub fn of_applied(
     TranscriptionStackStatus {
         observed_generation: stack.meta().generation,
         version: Some(validated.release.to_string()),
-        available_version: (newest > validated.release).then(|| newest.to_string()),
+        available_version: (newest != validated.release).then(|| newest.to_string()),
         transcription: Some(scale(validated, applied.deployment.as_deref())),
         // What was there stays known, so that its loss is seen.
         storage: storage.or_else(|| before.storage.clone()),
@@ -104,7 +105,7 @@ fn conditions(
     before: &TranscriptionStackStatus,
     verdicts: &Verdicts,
 ) -> Vec<Condition> {
-    let conditions = ConditionType::ALL.into_iter().map(|kind| {
+    let conditions = ConditionType::ALL.iter().copied().map(|kind| {
         let verdict = verdicts.of(kind);
         let known = before
             .conditions
@@ -135,14 +136,35 @@ fn now() -> Time {
     Time(Timestamp::from_second(clock::now().unix_timestamp()).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
-/// Writes the status, if it is another one than what is there.
+/// What became of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is stored.
+    Written,
+    /// It says nothing new.
+    Unchanged,
+    /// The stack is another than it was when it was looked at.
+    Refused,
+}
+
+/// Writes the status, if it is another one than what is there, and tells whether it did.
+///
+/// That there is a newer release is told with the next thing that there is to tell: a new operator alone writes nothing.
+#[instrument(skip_all)]
 pub async fn update_status(
     context: &Context,
     stack: &TranscriptionStack,
     status: TranscriptionStackStatus,
-) -> Result<(), Error> {
-    if stack.status.as_ref() == Some(&status) {
-        return Ok(());
+) -> Result<Written, Error> {
+    if let Some(before) = &stack.status {
+        let available_version = before.available_version.clone();
+        let unchanged = TranscriptionStackStatus {
+            available_version,
+            ..status.clone()
+        };
+        if *before == unchanged {
+            return Ok(Written::Unchanged);
+        }
     }
     let namespace = stack.namespace().unwrap_or_default();
     // What comes back need not be readable.
@@ -163,10 +185,10 @@ pub async fn update_status(
         )
         .await;
     match written {
-        // It was deleted or changed meanwhile: the watch tells.
+        // It was deleted or changed meanwhile: the watch tells, and it is looked at again in any case.
         Err(Error::Api { source, .. }) if matches!(&*source, kube::Error::Api(answer) if matches!(answer.code, 404 | 409)) => {
-            Ok(())
+            Ok(Written::Refused)
         }
-        other => other.map(drop),
+        other => other.map(|_| Written::Written),
     }
 }

@@ -15,7 +15,7 @@ use crate::hash::hash;
 use crate::names::{self, Component};
 use crate::needs::{Need, Source};
 use crate::reason::Reason;
-use crate::release::Release;
+use crate::release::{Release, Releases};
 use crate::signing_key;
 
 /// A stack that can be built.
@@ -43,6 +43,8 @@ pub struct Validated {
     pub troubles: Vec<Trouble>,
     /// Whether the cluster knows ServiceMonitors.
     pub has_service_monitors: bool,
+    /// Whether the claim with the users is gone, and is to be made anew.
+    pub replaces_storage: bool,
 }
 
 /// What a component's pods use beside their template.
@@ -75,6 +77,8 @@ pub struct Trouble {
 /// What is known beside the stack itself.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
+    /// What can be run.
+    pub releases: Releases,
     /// Where images are.
     pub image_prefix: String,
     /// Whether the cluster knows ServiceMonitors.
@@ -95,8 +99,8 @@ pub fn validate(
             reason: Reason::Refused,
             message: "the resource has no unique id".to_owned(),
         })?;
-    let release = release(stack)?;
-    storage_is_not_lost(stack, references)?;
+    let release = release(stack, &surroundings.releases)?;
+    let replaces_storage = is_storage_replaced(stack, references)?;
     let signing_key = match &stack.spec.auth.jwt {
         Some(jwt) if jwt.secret_ref.is_some() => None,
         _ if references.key_is_missing => Some(MadeKey::New(signing_key::make())),
@@ -116,21 +120,23 @@ pub fn validate(
         signing_key,
         troubles: troubles(references),
         has_service_monitors: surroundings.has_service_monitors,
+        replaces_storage,
         name,
         namespace,
     })
 }
 
-fn release(stack: &TranscriptionStack) -> Result<Release, Error> {
+fn release(stack: &TranscriptionStack, releases: &Releases) -> Result<Release, Error> {
     let recorded = stack
         .status
         .as_ref()
         .and_then(|status| status.version.as_ref());
     let Some(number) = stack.spec.version.as_ref().or(recorded) else {
-        return Ok(Release::NEWEST);
+        return Ok(releases.newest());
     };
-    Release::of(number).ok_or_else(|| {
-        let known = Release::ALL.map(Release::number).join(", ");
+    releases.of(number).ok_or_else(|| {
+        let known = releases.all().map(Release::number);
+        let known = known.collect::<Vec<_>>().join(", ");
         Error::Stalled {
             reason: Reason::VersionUnknown,
             message: format!(
@@ -140,8 +146,9 @@ fn release(stack: &TranscriptionStack) -> Result<Release, Error> {
     })
 }
 
-/// The users are on that claim: a new, empty one in its place would look as if they were gone.
-fn storage_is_not_lost(stack: &TranscriptionStack, references: &References) -> Result<(), Error> {
+/// Whether a new claim is to be made in the place of one that is gone. Never unasked: the users are on that claim, and a new, empty
+/// one would look as if they were gone.
+fn is_storage_replaced(stack: &TranscriptionStack, references: &References) -> Result<bool, Error> {
     let known = stack
         .status
         .as_ref()
@@ -156,8 +163,11 @@ fn storage_is_not_lost(stack: &TranscriptionStack, references: &References) -> R
         .is_none_or(|storage| storage.existing_claim.is_none());
     let claim = names::claim(&stack.name_any());
     let is_asked = asks_for_replacement(stack) && !is_used_up;
-    if references.users_claim.is_some() || !was_there || !has_own || is_asked {
-        return Ok(());
+    if references.users_claim.is_some() || !was_there || !has_own {
+        return Ok(false);
+    }
+    if is_asked {
+        return Ok(true);
     }
     let annotation = names::REPLACE_STORAGE;
     let first = if is_used_up {

@@ -7,12 +7,12 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount,
+    ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -26,40 +26,25 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-use self::touched::{naming, owners};
+use self::patience::Patience;
+use self::touched::{labelled, naming, owners};
 use crate::api::TranscriptionStack;
 use crate::api::stored::StoredStack;
+use crate::apply::fields;
 use crate::names;
 use crate::needs;
 use crate::service_monitor::ServiceMonitor;
 
+mod patience;
+mod seen;
 mod touched;
+
+pub use self::seen::Seen;
 
 /// More triggers than this wait at their watches.
 const TRIGGERS: usize = 1024;
 /// Where `kubectl apply` keeps a copy of the whole object: of a Secret, with all that is in it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
-/// What was seen of a kind.
-#[derive(Clone)]
-pub struct Seen<K: Resource<DynamicType = ()> + 'static>(Store<K>);
-
-impl<K: Resource<DynamicType = ()> + Clone + 'static> Seen<K> {
-    /// The object of this name, if there is one.
-    pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
-        self.0.get(&ObjectRef::new(name).within(namespace))
-    }
-
-    /// The objects that are controlled by an owner.
-    pub fn owned_by(&self, namespace: &str, uid: &str) -> Vec<Arc<K>> {
-        self.0.state_filter(|object| {
-            let owners = object.meta().owner_references.iter().flatten();
-            let mut controllers = owners.filter(|owner| owner.controller == Some(true));
-            object.meta().namespace.as_deref() == Some(namespace)
-                && controllers.any(|owner| owner.uid == uid)
-        })
-    }
-}
 
 /// What was seen, kind by kind. Of those that only the operator's objects are watched of, others are not here.
 #[derive(Clone)]
@@ -90,6 +75,8 @@ pub struct Stores {
     pub autoscalers: Seen<HorizontalPodAutoscaler>,
     /// The operator's.
     pub disruption_budgets: Seen<PodDisruptionBudget>,
+    /// Those of the stacks, without what they were made of.
+    pub pods: Seen<Pod>,
     /// The operator's.
     pub service_monitors: Seen<ServiceMonitor>,
     has_service_monitors: Arc<AtomicBool>,
@@ -178,6 +165,7 @@ pub fn watch(
         deployments: watches.owned(None),
         autoscalers: watches.owned(None),
         disruption_budgets: watches.owned(None),
+        pods: watches.pods(),
         service_monitors: watches.owned(Some(Arc::clone(&has_service_monitors))),
         stacks,
         has_service_monitors,
@@ -222,6 +210,18 @@ impl Watches<'_> {
         let stream = watcher(self.api(), watcher::Config::default().labels(&label));
         self.follow(&K::plural(&()), stream, writer, is_known, |object, _| {
             owners(object.meta())
+        });
+        Seen(seen)
+    }
+
+    /// The pods of the stacks. How they are is asked for, and not what they are made of, which is most of them.
+    fn pods(&mut self) -> Seen<Pod> {
+        let (seen, writer) = store();
+        let label = format!("{}={}", names::MANAGED_BY, names::FIELD_MANAGER);
+        let stream = watcher(self.api(), watcher::Config::default().labels(&label));
+        let stream = stream.map_ok(|event| event.modify(|pod: &mut Pod| pod.spec = None));
+        self.follow("pods", stream, writer, None, |pod: &Pod, _| {
+            labelled(pod.meta())
         });
         Seen(seen)
     }
@@ -299,11 +299,13 @@ impl Watches<'_> {
             all.insert(resource.clone());
         });
         self.tasks.spawn(async move {
-            let stream = stream.default_backoff().modify(|object: &mut K| {
-                // Who set which field is half of an object, and nobody here asks.
-                object.managed_fields_mut().clear();
-                object.annotations_mut().remove(LAST_APPLIED);
-            });
+            let stream = stream
+                .backoff(Patience::default())
+                .modify(|object: &mut K| {
+                    // Who set which field is half of an object.
+                    fields::pack(object.meta_mut());
+                    object.annotations_mut().remove(LAST_APPLIED);
+                });
             let mut stream = std::pin::pin!(stream);
             while let Some(event) = stream.next().await {
                 let event = match event {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use transcription_tests::cluster::{Operator, condition_of, whisper_stack, with};
+use transcription_tests::process::eventually;
 
 #[tokio::test]
 async fn a_stack_whose_pods_are_ready_is_ready_and_not_before() {
@@ -13,7 +14,7 @@ async fn a_stack_whose_pods_are_ready_is_ready_and_not_before() {
         .condition("demo", "SecretsReady", "True", "AsWanted")
         .await;
     operator
-        .condition("demo", "AuthAvailable", "False", "PodsUnavailable")
+        .condition("demo", "AuthAvailable", "False", "Unschedulable")
         .await;
     operator
         .condition("demo", "StorageReady", "False", "StoragePending")
@@ -41,7 +42,7 @@ async fn a_stack_whose_pods_are_ready_is_ready_and_not_before() {
         .condition("demo", "AuthAvailable", "True", "AsWanted")
         .await;
     operator
-        .condition("demo", "Ready", "False", "PodsUnavailable")
+        .condition("demo", "Ready", "False", "Unschedulable")
         .await;
     operator.pods_become_ready("demo", "transcription").await;
     operator
@@ -108,15 +109,26 @@ async fn a_roll_is_not_ready_until_it_is_over() {
         ))
         .await;
 
+    // The new pod has no node: there is none here. As if it had one, it only takes its time.
     operator
-        .condition("demo", "TranscriptionAvailable", "False", "RollingOut")
+        .condition("demo", "TranscriptionAvailable", "False", "Unschedulable")
         .await;
-    operator
-        .condition("demo", "Ready", "False", "RollingOut")
-        .await;
-    operator
-        .condition("demo", "Reconciling", "True", "RollingOut")
-        .await;
+    // The scheduler says again and again that it has none: whoever speaks last is heard.
+    eventually("the roll is told", async || {
+        operator.pods_have_a_node("demo", "transcription").await;
+        let stack = operator.get("tstack", "demo").await.unwrap();
+        [
+            ("TranscriptionAvailable", "False"),
+            ("Ready", "False"),
+            ("Reconciling", "True"),
+        ]
+        .into_iter()
+        .all(|(kind, status)| {
+            let found = condition_of(&stack, kind);
+            found["status"] == status && found["reason"] == "RollingOut"
+        })
+    })
+    .await;
     let stack = operator.settle("demo").await;
     assert_eq!(stack["status"]["observedGeneration"], 2);
 }
@@ -262,7 +274,7 @@ async fn a_secret_that_goes_restarts_nothing_and_one_that_changes_restarts_its_u
 }
 
 #[tokio::test]
-async fn a_name_that_is_taken_stalls_and_is_told() {
+async fn a_name_that_is_taken_stalls_and_is_told_until_it_is_free() {
     let operator = Operator::start("taken").await;
     operator.s3_secret().await;
     let theirs = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "demo-auth"}, "spec": {"ports": [{"port": 1}]}});
@@ -289,9 +301,7 @@ async fn a_name_that_is_taken_stalls_and_is_told() {
     operator
         .in_namespace(&["delete", "service", "demo-auth"], "")
         .await;
-    operator
-        .in_namespace(&["annotate", "tstack", "demo", "look=again"], "")
-        .await;
+    // What is another's is not watched: it is looked at every half a minute.
     operator
         .condition("demo", "Stalled", "False", "NotAsked")
         .await;

@@ -6,8 +6,17 @@
 
 mod children;
 mod conditions;
+mod drift;
+mod events;
+mod faults;
+mod growth;
 mod hardships;
+mod leaders;
 mod lifecycle;
 mod manifests;
+mod rest;
 mod rules;
+mod scopes;
+mod stuck;
+mod telemetry;
 mod transitions;

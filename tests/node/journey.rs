@@ -31,6 +31,7 @@ async fn a_recording_becomes_text_in_a_cluster() {
     whisper(&space).await;
     gemini(&space).await;
     everything_is_restricted(&space).await;
+    stuck(&space).await;
     deleted_and_made_again(&space).await;
 }
 
@@ -210,6 +211,51 @@ async fn everything_is_restricted(space: &Namespace<'_>) {
     ] {
         assert!(pods.contains(pod), "{pods}");
     }
+}
+
+/// What a kubelet says of pods that do not come stands in the stack, and mended it is ready again.
+async fn stuck(space: &Namespace<'_>) {
+    let image = "images.invalid/transcription-service:1";
+    let variable = |value: &str| json!([{"name": "ENGINE_TIMEOUT_SECONDS", "value": value}]);
+    let troubles = [
+        (
+            json!({"transcription": {"image": image}}),
+            json!({"transcription": {"image": null}}),
+            "ImageUnavailable",
+            image,
+        ),
+        (
+            json!({"transcription": {"extraEnv": variable("never")}}),
+            json!({"transcription": {"extraEnv": null}}),
+            "ContainerCrashing",
+            "exit code 2",
+        ),
+        (
+            json!({"s3": {"bucket": "not-there"}}),
+            json!({"s3": {"bucket": "recordings"}}),
+            "ProbeFailing",
+            "/readyz says that it is not ready",
+        ),
+        (
+            json!({"transcription": {"nodeSelector": {"disk": "of-glass"}}}),
+            json!({"transcription": {"nodeSelector": null}}),
+            "Unschedulable",
+            "has no node",
+        ),
+    ];
+    for (trouble, remedy, reason, words) in troubles {
+        let began = Instant::now();
+        space.patch("demo", &json!({"spec": trouble})).await;
+        let message = space.told("demo", "TranscriptionAvailable", reason).await;
+        println!(
+            "told after {:.1} s: {message}",
+            began.elapsed().as_secs_f64()
+        );
+        assert!(message.contains(words), "{message}");
+        space.patch("demo", &json!({"spec": remedy})).await;
+        space.ready("demo").await;
+    }
+    println!("{}", space.shell("kubectl describe tstack demo").await);
 }
 
 async fn deleted_and_made_again(space: &Namespace<'_>) {

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use transcription_lab::kubernetes::ControlPlane;
 use transcription_tests::client::{Answer, User, http, post};
+use transcription_tests::cluster::condition_of;
 use transcription_tests::process::{eventually, run_within};
 use transcription_tests::python::python;
 
@@ -100,6 +102,28 @@ impl<'a> Namespace<'a> {
         let stack = format!("tstack/{stack}");
         let arguments = ["wait", "--for=condition=Ready", "--timeout=240s", &stack];
         self.kubectl(&arguments, "").await;
+    }
+
+    /// Changes a stack (RFC 7386).
+    pub async fn patch(&self, stack: &str, change: &Value) {
+        let change = change.to_string();
+        let arguments = ["patch", "tstack", stack, "--type=merge", "-p", &change];
+        self.kubectl(&arguments, "").await;
+    }
+
+    /// Waits until a condition does not hold for this reason, and gives its sentence.
+    pub async fn told(&self, stack: &str, condition: &str, reason: &str) -> String {
+        let message = Mutex::new(String::new());
+        eventually("the trouble is told", async || {
+            let arguments = ["get", "tstack", stack, "-o", "json"];
+            let object = self.kubectl(&arguments, "").await;
+            let object = serde_json::from_str::<Value>(&object).unwrap();
+            let found = condition_of(&object, condition);
+            *message.lock().unwrap() = found["message"].as_str().unwrap().to_owned();
+            found["status"] == "False" && found["reason"] == reason
+        })
+        .await;
+        message.into_inner().unwrap()
     }
 
     /// The address of a Service. This machine is the node, so it is reached from here as from a pod.

@@ -1,7 +1,7 @@
 //! The operator on a control plane of the lab: our program, under its own service account, in a namespace of its own.
 
 use std::ops::Deref;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -15,18 +15,20 @@ use crate::files::binary;
 use crate::process::{self, Process, eventually, start_at_free_port};
 use crate::relay::Relay;
 
+mod audit;
+mod pods;
+
 /// The control plane that all tests share, with the custom resource.
 pub async fn control_plane() -> Shared {
-    ControlPlane::shared_with(async |plane| {
-        plane
-            .succeed(
-                &["apply", "--server-side", "-f", "-"],
-                &printed(&["crd"]).await,
-            )
-            .await;
-        established(plane, "transcriptionstacks.transcription.dev").await;
-    })
-    .await
+    ControlPlane::shared_with(async |plane| install_definition(plane).await).await
+}
+
+/// Makes the custom resource known.
+pub async fn install_definition(plane: &ControlPlane) {
+    let definition = printed(&["crd"]).await;
+    let apply = ["apply", "--server-side", "-f", "-"];
+    plane.succeed(&apply, &definition).await;
+    established(plane, "transcriptionstacks.transcription.dev").await;
 }
 
 /// Waits until a kind can be used. Not by `kubectl wait`: it fails where there are no conditions yet.
@@ -68,6 +70,41 @@ pub fn documents(yaml: &str, kinds: &[&str]) -> String {
         .join("---\n")
 }
 
+/// Makes the account of an operator in a namespace, with the rights of its manifests and no others, and tells its kubeconfig.
+pub async fn account(plane: &ControlPlane, namespace: &str, watched: &str) -> PathBuf {
+    let own = ["--namespace", namespace, "--watch-namespaces", watched];
+    let manifests = printed(&[&["manifests"], &own[..]].concat()).await;
+    let rights = documents(&manifests, &["ServiceAccount", "Role", "RoleBinding"]);
+    plane.apply(&rights).await;
+    plane
+        .kubeconfig_for(namespace, "transcription-operator")
+        .await
+}
+
+/// How an operator is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// Which program.
+    pub program: &'a str,
+    /// Where it finds the API server, if not where that is.
+    pub server: Option<&'a str>,
+    /// The namespaces that it watches, if not its own.
+    pub watched: Option<&'a str>,
+    /// Further settings.
+    pub settings: &'a [(&'a str, &'a str)],
+}
+
+impl Default for Start<'_> {
+    fn default() -> Self {
+        Self {
+            program: "transcription-operator",
+            server: None,
+            watched: None,
+            settings: &[],
+        }
+    }
+}
+
 /// An operator that watches a namespace of its own.
 pub struct Operator {
     /// The running program.
@@ -100,40 +137,55 @@ impl Operator {
     pub async fn start_behind(prefix: &str, relay: &Relay, settings: &[(&str, &str)]) -> Self {
         let plane = control_plane().await;
         let namespace = plane.namespace(prefix).await;
-        Self::start_with(plane, namespace, Some(relay), settings).await
+        let start = Start {
+            server: Some(&format!("https://127.0.0.1:{}", relay.port)),
+            settings,
+            ..Start::default()
+        };
+        Self::start_as(plane, namespace, start).await
     }
 
     /// Starts another operator for the same namespace.
     pub async fn another(&self) -> Self {
-        Self::start_in(control_plane().await, self.namespace.clone()).await
+        self.another_as(Start::default()).await
+    }
+
+    /// The same, in another way.
+    pub async fn another_as(&self, start: Start<'_>) -> Self {
+        Self::start_as(control_plane().await, self.namespace.clone(), start).await
     }
 
     async fn start_in(plane: Shared, namespace: String) -> Self {
-        Self::start_with(plane, namespace, None, &[]).await
+        Self::start_as(plane, namespace, Start::default()).await
     }
 
-    async fn start_with(
-        plane: Shared,
-        namespace: String,
-        relay: Option<&Relay>,
-        settings: &[(&str, &str)],
-    ) -> Self {
-        let own = ["--namespace", &namespace, "--watch-namespaces", &namespace];
-        let manifests = printed(&[&["manifests"], &own[..]].concat()).await;
-        let rights = documents(&manifests, &["ServiceAccount", "Role", "RoleBinding"]);
-        plane.apply(&rights).await;
-        let mut account = plane
-            .kubeconfig_for(&namespace, "transcription-operator")
-            .await;
-        if let Some(relay) = relay {
-            let there = format!("https://127.0.0.1:{}", relay.port);
+    /// Starts an operator in a namespace, in the way that is given.
+    pub async fn start_as(plane: Shared, namespace: String, start: Start<'_>) -> Self {
+        let Start {
+            program,
+            server,
+            watched,
+            settings,
+        } = start;
+        let watched = watched.unwrap_or(&namespace);
+        let mut account = account(&plane, &namespace, watched).await;
+        if let Some(server) = server {
             let direct = std::fs::read_to_string(&account).unwrap();
-            account.set_extension("relayed");
-            std::fs::write(&account, direct.replace(plane.url(), &there)).unwrap();
+            account.set_extension(server.replace(['/', ':', '.'], ""));
+            std::fs::write(&account, direct.replace(plane.url(), server)).unwrap();
         }
         let folder = TempDir::new().unwrap();
         let (process, url) = start_at_free_port(|address| {
-            program(folder.path(), &account, address, &namespace, settings)
+            let mut command = Command::new(binary(program));
+            command
+                .env_clear()
+                .env("KUBECONFIG", &account)
+                .env("MANAGEMENT_ADDR", address)
+                .env("WATCH_NAMESPACES", watched)
+                .envs(settings.iter().copied())
+                .arg("run")
+                .current_dir(folder.path());
+            Process::start(&mut command, folder.path().join("log"))
         })
         .await;
         let this = Self {
@@ -278,35 +330,6 @@ impl Operator {
         self.plane.apply(&object.to_string()).await;
     }
 
-    /// Says of all pods of a component that they are ready, as the kubelet would: there is no node.
-    pub async fn pods_become_ready(&self, stack: &str, component: &str) {
-        let selector =
-            format!("app.kubernetes.io/instance={stack},app.kubernetes.io/component={component}");
-        let listed = self
-            .in_namespace(&["get", "pods", "-l", &selector, "-o", "json"], "")
-            .await;
-        let listed = serde_json::from_str::<Value>(&listed).unwrap();
-        for pod in listed["items"].as_array().unwrap() {
-            let status = json!({"status": {
-                "phase": "Running",
-                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
-            }});
-            let name = pod["metadata"]["name"].as_str().unwrap();
-            let arguments = [
-                "--namespace",
-                &self.namespace,
-                "patch",
-                "pod",
-                name,
-                "--subresource=status",
-                "-p",
-                &status.to_string(),
-            ];
-            // It may be gone meanwhile, for another one.
-            self.plane.kubectl(&arguments, "").await;
-        }
-    }
-
     /// Waits until a stack is ready, while its pods are said to be ready.
     pub async fn settle(&self, stack: &str) -> Value {
         eventually("the stack is ready", async || {
@@ -322,35 +345,13 @@ impl Operator {
         self.get("transcriptionstack", stack).await.unwrap()
     }
 
-    /// What the operator of this namespace has written since it began, as the API server has logged it.
-    pub fn writes(&self) -> Vec<String> {
-        let log = std::fs::read_to_string(self.audit_log()).unwrap();
-        let user = format!(
-            "system:serviceaccount:{}:transcription-operator",
-            self.namespace
-        );
-        let lines = log
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let own = lines.filter(|line| line["user"]["username"] == user.as_str());
-        let own = own.collect::<Vec<_>>();
-        let began = own
-            .iter()
-            .rposition(|line| {
-                line["verb"] == "list" && line["objectRef"]["resource"] == "transcriptionstacks"
-            })
-            .unwrap();
-        let writes = own[began..]
-            .iter()
-            .filter(|line| line["objectRef"]["resource"] != "leases")
-            .filter(|line| !["get", "list", "watch"].contains(&line["verb"].as_str().unwrap()));
-        writes
-            .map(|line| format!("{} {}", line["verb"], line["requestURI"]))
-            .collect()
-    }
-
     /// Ends the operator and starts another one.
     pub async fn restart(self) -> Self {
+        self.restart_as(Start::default()).await
+    }
+
+    /// The same, in another way.
+    pub async fn restart_as(self, start: Start<'_>) -> Self {
         let Self {
             mut process,
             url: _,
@@ -359,26 +360,8 @@ impl Operator {
             _folder,
         } = self;
         process.terminate().await;
-        Self::start_in(plane, namespace).await
+        Self::start_as(plane, namespace, start).await
     }
-}
-
-fn program(
-    folder: &Path,
-    account: &Path,
-    address: &str,
-    namespace: &str,
-    settings: &[(&str, &str)],
-) -> Process {
-    let mut command = Command::new(binary("transcription-operator"));
-    command
-        .env_clear()
-        .env("KUBECONFIG", account)
-        .env("MANAGEMENT_ADDR", address)
-        .env("WATCH_NAMESPACES", namespace)
-        .envs(settings.iter().copied())
-        .current_dir(folder);
-    Process::start(&mut command, folder.join("log"))
 }
 
 /// A condition in the status of a stack; null if it is not there.

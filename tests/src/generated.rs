@@ -9,15 +9,15 @@ use transcription_common::settings::{Setting, env_example, settings};
 use transcription_operator::api::schema;
 use transcription_operator::config::{Cli, Command};
 use transcription_operator::manifests;
-use transcription_operator::reason::{ConditionType, Reason};
+use transcription_operator::reason::{ConditionType, Deed, Reason};
 
-use crate::errors;
+use crate::{errors, rendered};
 
 /// Every generated file, and what stands in it.
 pub fn files() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(1);
     let root = root.unwrap();
-    vec![
+    let mut files = vec![
         (
             root.join("services/auth/.env.example"),
             env_example::<auth_service::config::Cli>("The settings of the auth service."),
@@ -41,7 +41,13 @@ pub fn files() -> Vec<(PathBuf, String)> {
         (root.join("k8s/install.yaml"), install()),
         kubernetes(root.join("docs/kubernetes.md")),
         readme(root.join("README.md")),
-    ]
+    ];
+    // Once they are there they are frozen: another test holds the code to them.
+    let new = rendered::cases()
+        .into_iter()
+        .filter(|case| !case.frozen.exists());
+    files.extend(new.map(|case| (case.frozen.clone(), case.rendered())));
+    files
 }
 
 /// The README, with its tables of settings as the code has them.
@@ -98,19 +104,38 @@ fn install() -> String {
 /// The page about Kubernetes, with its tables of conditions and reasons as the code has them.
 fn kubernetes(path: PathBuf) -> (PathBuf, String) {
     let text = fs::read_to_string(&path).unwrap_or_default();
-    let mut conditions = "| condition | when it is `True` |\n|---|---|\n".to_owned();
-    for condition in ConditionType::ALL {
-        let row = format!("| `{}` | {} |\n", condition.name(), condition.meaning());
-        conditions.push_str(&row);
+    let conditions = ConditionType::ALL
+        .iter()
+        .map(|one| (one.name(), one.meaning()));
+    let text = filled(
+        &text,
+        "conditions",
+        &words(["condition", "when it is `True`", "what to do"], conditions),
+    );
+    let reasons = Reason::ALL.iter().map(|one| (one.name(), one.meaning()));
+    let text = filled(
+        &text,
+        "reasons",
+        &words(["reason", "what it means", "what to do"], reasons),
+    );
+    let deeds = Deed::ALL.iter().map(|one| (one.name(), one.meaning()));
+    let events = words(
+        ["reason of the event", "what it means", "what to do"],
+        deeds,
+    );
+    (path, filled(&text, "events", &events))
+}
+
+/// A table of a closed set of words.
+fn words<'a>(
+    head: [&str; 3],
+    words: impl Iterator<Item = (&'a str, (&'a str, &'a str))>,
+) -> String {
+    let mut table = format!("| {} |\n|---|---|---|\n", head.join(" | "));
+    for (name, (meaning, remedy)) in words {
+        table.push_str(&format!("| `{name}` | {meaning} | {remedy} |\n"));
     }
-    let mut reasons = "| reason | what it means | what to do |\n|---|---|---|\n".to_owned();
-    for reason in Reason::ALL {
-        let (meaning, remedy) = reason.meaning();
-        let row = format!("| `{}` | {meaning} | {remedy} |\n", reason.name());
-        reasons.push_str(&row);
-    }
-    let text = filled(&text, "conditions", &conditions);
-    (path, filled(&text, "reasons", &reasons))
+    table
 }
 
 fn table<'a>(settings: impl IntoIterator<Item = &'a Setting>) -> String {

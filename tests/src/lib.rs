@@ -15,6 +15,7 @@
     reason = "a lab that fails must fail its test, at once and with the reason"
 )]
 
+pub mod api_proxy;
 pub mod auth;
 pub mod client;
 pub mod cluster;
@@ -25,6 +26,7 @@ pub mod generated;
 pub mod images;
 pub mod python;
 pub mod relay;
+pub mod rendered;
 pub mod s3_proxy;
 pub mod seaweedfs;
 pub mod sound;

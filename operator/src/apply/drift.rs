@@ -49,7 +49,7 @@ fn list_is_within(name: &str, wanted: &[Value], live: &[Value]) -> bool {
 
 /// The keys by which Kubernetes tells the elements of a list apart (`x-kubernetes-list-map-keys` in its schemas), if it does: what
 /// others add to such a list is theirs. Every other list is one value.
-fn list_keys(name: &str, list: &[Value]) -> Option<&'static [&'static str]> {
+pub(super) fn list_keys(name: &str, list: &[Value]) -> Option<&'static [&'static str]> {
     let have = |key: &str| list.iter().all(|element| element.get(key).is_some());
     match name {
         "containers" | "volumes" | "env" | "imagePullSecrets" | "claims" => Some(&["name"]),
@@ -74,7 +74,8 @@ fn is_same_amount(name: &str, one: &str, other: &str) -> bool {
         && quantity::value(one).is_some_and(|value| Some(value) == quantity::value(other))
 }
 
-fn is_empty(value: &Value) -> bool {
+/// Whether a value says nothing.
+pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),

@@ -16,11 +16,10 @@ impl Work<'_> {
         live: &ObjectMeta,
         is_data: bool,
     ) -> Result<(), Error> {
-        let controller = live
-            .owner_references
-            .iter()
-            .flatten()
-            .find(|owner| owner.controller == Some(true));
+        let owners = || live.owner_references.iter().flatten();
+        let controller = owners().find(|owner| owner.controller == Some(true));
+        // Its owner, and somebody has said that it does not control it.
+        let is_owned = || owners().any(|owner| owner.uid == self.stack.uid);
         let label = |name: &str| {
             live.labels
                 .as_ref()
@@ -30,9 +29,10 @@ impl Work<'_> {
         let ours = match controller {
             Some(owner) => owner.uid == self.stack.uid,
             None => {
-                is_data
-                    && label(names::MANAGED_BY) == Some(names::FIELD_MANAGER)
-                    && label(names::INSTANCE) == Some(&self.stack.name)
+                is_owned()
+                    || is_data
+                        && label(names::MANAGED_BY) == Some(names::FIELD_MANAGER)
+                        && label(names::INSTANCE) == Some(&self.stack.name)
             }
         };
         if ours {

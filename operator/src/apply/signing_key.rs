@@ -4,12 +4,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use tracing::info;
 
 use super::{Work, drift, this_one_alone};
 use crate::error::Error;
 use crate::hash::hash;
-use crate::names;
+use crate::names::{self, Component};
+use crate::reason::Deed;
 
 impl Work<'_> {
     /// Makes the signing key once, and tells whether there is one. Later only its labels and its owner are ours, and its content is nobody's
@@ -75,7 +75,7 @@ impl Work<'_> {
     }
 
     /// Without an owner: who makes the object owns its fields, and the owner must be able to go again.
-    async fn make_key(&self, api: &Api<Secret>, wanted: &Secret) -> Result<Secret, Error> {
+    async fn make_key(&mut self, api: &Api<Secret>, wanted: &Secret) -> Result<Secret, Error> {
         let parameters = PostParams {
             field_manager: Some(names::KEY_MANAGER.to_owned()),
             ..PostParams::default()
@@ -87,8 +87,31 @@ impl Work<'_> {
         let made = self
             .context
             .request(&doing, api.create(&parameters, &secret))
-            .await?;
-        info!(stack.namespace = %self.stack.namespace, stack.name = %self.stack.name, "made the signing key in Secret {name}");
+            .await;
+        let made = made.map_err(|error| match error {
+            Error::Api { source, .. } if matches!(&*source, kube::Error::Api(status) if status.is_already_exists()) => {
+                Error::Waiting(format!("Secret {name} is there, and the operator has not seen it yet"))
+            }
+            other => other,
+        })?;
+        // There were users before: what they hold is signed with another key.
+        let (namespace, stack) = (&self.stack.namespace, &self.stack.name);
+        let stores = &self.context.stores;
+        let auth = self.stack.name_of(Component::Auth);
+        let had_users = stores.stateful_sets.find(namespace, &auth).is_some()
+            || stores
+                .claims
+                .find(namespace, &names::claim(stack))
+                .is_some();
+        if had_users {
+            let note = format!(
+                "the signing key was gone, and another one was made in Secret {name}: all sessions have ended"
+            );
+            self.did(Deed::SigningKeyRemade, note);
+        } else {
+            let note = format!("the key that signs tokens was made in Secret {name}: back it up");
+            self.did(Deed::SigningKeyMade, note);
+        }
         Ok(made)
     }
 }

@@ -5,15 +5,31 @@ use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use crate::api::TranscriptionStack;
+use crate::names;
 
-/// The stack that controls an object.
+/// The stack that controls an object, and the one whose label it has: somebody may have changed either.
 pub(super) fn owners(metadata: &ObjectMeta) -> Vec<ObjectRef<TranscriptionStack>> {
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     let owners = metadata.owner_references.iter().flatten();
-    owners
+    let mut stacks = owners
         .filter(|owner| owner.controller == Some(true))
         .filter_map(|owner| ObjectRef::from_owner_ref(Some(namespace), owner, ()))
-        .collect()
+        .collect::<Vec<_>>();
+    let labelled = labelled(metadata).into_iter();
+    let others = labelled
+        .filter(|stack| !stacks.contains(stack))
+        .collect::<Vec<_>>();
+    stacks.extend(others);
+    stacks
+}
+
+/// The stack that an object belongs to by its label: pods are controlled by their workload.
+pub(super) fn labelled(metadata: &ObjectMeta) -> Vec<ObjectRef<TranscriptionStack>> {
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let labels = metadata.labels.as_ref();
+    let stack = labels.and_then(|labels| labels.get(names::INSTANCE));
+    let stack = stack.map(|stack| ObjectRef::new(stack).within(namespace));
+    stack.into_iter().collect()
 }
 
 /// The stacks of the same namespace that name an object.

@@ -290,7 +290,9 @@ impl Settings {
             .arg(file("kubelet-client-certificate", "to-nodes.crt"))
             .arg(file("kubelet-client-key", "to-nodes.key"))
             .arg(file("audit-policy-file", "audit-policy.json"))
-            .arg(file("audit-log-path", "audit.log"));
+            .arg(file("audit-log-path", "audit.log"))
+            // In megabytes. Who reads along would miss what is in the file before.
+            .arg("--audit-log-maxsize=10000");
         if address.is_loopback() {
             // An address of loopback cannot be an endpoint: no pod would find the API server there.
             server.arg("--endpoint-reconciler-type=none");

@@ -1,0 +1,309 @@
+//! Why pods that are wanted are not available: the real trouble, lifted from the pods to the stack.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStatus, Event, PersistentVolumeClaim, Pod,
+};
+use kube::api::ListParams;
+use kube::{Api, Resource, ResourceExt};
+use tracing::instrument;
+use transcription_common::clock;
+
+use crate::apply::{Applied, Child};
+use crate::conditions;
+use crate::context::Context;
+use crate::error::Error;
+use crate::names::Component;
+use crate::reason::Reason;
+use crate::validate::{Trouble, Validated};
+
+/// What is wrong with what was made, part by part.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnosis {
+    /// Of the components' pods.
+    pub pods: BTreeMap<Component, Trouble>,
+    /// Of the claim with the users, in the words of who makes volumes.
+    pub claim: Option<String>,
+    /// When there may be more to know, and nothing tells.
+    pub look_again: Option<Duration>,
+}
+
+/// Finds out what is wrong. Asks the API server only where something is.
+#[instrument(skip_all)]
+pub async fn diagnose(
+    context: &Context,
+    stack: &Validated,
+    applied: &Applied,
+) -> Result<Diagnosis, Error> {
+    let mut diagnosis = Diagnosis::default();
+    for component in Component::ALL {
+        let pods = context
+            .stores
+            .pods
+            .of_component(&stack.namespace, &stack.name, component);
+        let trouble = match component {
+            Component::Auth => match &applied.stateful_set {
+                // Its controller tells of pods that it could not make by nothing but Events.
+                Some(set) if lacks_pods(set) => {
+                    let name = set.name_any();
+                    let words = diagnosis.warning(context, stack, &**set).await?;
+                    words.map(|words| not_made("StatefulSet", &name, &words))
+                }
+                _ => None,
+            },
+            Component::Transcription => applied.deployment.as_deref().and_then(of_deployment),
+        };
+        if let Some(trouble) = trouble.or_else(|| of_pods(&pods)) {
+            diagnosis.pods.insert(component, trouble);
+        }
+    }
+    if let Some(claim) = &applied.claim
+        && (is_pending(claim) || conditions::is_growing(claim, stack))
+    {
+        diagnosis.claim = diagnosis.warning(context, stack, &**claim).await?;
+    }
+    Ok(diagnosis)
+}
+
+/// Before this age of an object nobody has anything to say of it.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
+
+impl Diagnosis {
+    /// The words of the latest warning about an object. Nobody tells when there is one: it is looked for when the object is twice as old.
+    async fn warning<K: Child>(
+        &mut self,
+        context: &Context,
+        stack: &Validated,
+        object: &K,
+    ) -> Result<Option<String>, Error> {
+        let made = object.meta().creation_timestamp.as_ref();
+        let age = made.map_or(0, |made| clock::now().unix_timestamp() - made.0.as_second());
+        let age = Duration::from_secs(age.try_into().unwrap_or(0));
+        let next = age.max(FIRST_LOOK);
+        self.look_again = Some(self.look_again.map_or(next, |known| known.min(next)));
+        if age < FIRST_LOOK {
+            return Ok(None);
+        }
+        latest_warning(context, stack, &K::kind(&()), &object.name_any()).await
+    }
+}
+
+fn is_pending(claim: &PersistentVolumeClaim) -> bool {
+    let status = claim.status.as_ref();
+    status.and_then(|status| status.phase.as_deref()) == Some("Pending")
+}
+
+fn lacks_pods(set: &StatefulSet) -> bool {
+    let wanted = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1);
+    set.status
+        .as_ref()
+        .is_some_and(|status| status.replicas < wanted)
+}
+
+/// The words of the latest warning about an object.
+async fn latest_warning(
+    context: &Context,
+    stack: &Validated,
+    kind: &str,
+    name: &str,
+) -> Result<Option<String>, Error> {
+    let about = format!("involvedObject.kind={kind},involvedObject.name={name},type=Warning");
+    let parameters = ListParams::default().fields(&about).limit(MOST_EVENTS);
+    let events = Api::<Event>::namespaced(context.client.clone(), &stack.namespace);
+    let events = context.read(events.list(&parameters)).await?;
+    let latest = events.items.into_iter().max_by_key(|event| {
+        let last = event.last_timestamp.as_ref().map(|time| time.0);
+        let series = event.event_time.as_ref().map(|time| time.0);
+        last.max(series)
+    });
+    Ok(latest
+        .and_then(|event| event.message)
+        .map(|words| one_line(&words)))
+}
+
+/// More than these are not looked through: events of one object are few, and counted together.
+const MOST_EVENTS: u32 = 100;
+/// What ends a container again and again was told by the one before.
+const CRASH: &str = "CrashLoopBackOff";
+
+/// The trouble of these pods that says most: the one that is least likely to go by itself. Pods that are on their way out have none.
+pub fn of_pods(pods: &[Arc<Pod>]) -> Option<Trouble> {
+    let staying = pods
+        .iter()
+        .filter(|pod| pod.meta().deletion_timestamp.is_none());
+    let troubles = staying.filter_map(|pod| of_pod(pod));
+    // Of several the first, so that it is the same one each time.
+    troubles.min_by_key(|trouble| Reverse(weight(trouble.reason)))
+}
+
+/// What keeps a Deployment's pods from being made: a quota, an admission.
+pub fn of_deployment(deployment: &Deployment) -> Option<Trouble> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions
+        .iter()
+        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
+    let name = deployment.name_any();
+    Some(not_made(
+        "Deployment",
+        &name,
+        failure.message.as_deref().unwrap_or_default(),
+    ))
+}
+
+/// Of pods that the API server refuses, with its words.
+pub fn not_made(kind: &str, name: &str, words: &str) -> Trouble {
+    let (reason, remedy) = if words.contains("exceeded quota") || words.contains("failed quota") {
+        (
+            Reason::QuotaExceeded,
+            "raise the quota of the namespace, or ask for less in resources",
+        )
+    } else {
+        (Reason::PodsRefused, "mend what these words name")
+    };
+    Trouble {
+        reason,
+        message: format!(
+            "{kind} {name}: its pods are refused: {}; {remedy}",
+            one_line(words)
+        ),
+    }
+}
+
+const fn weight(reason: Reason) -> u8 {
+    match reason {
+        Reason::ImageUnavailable | Reason::ContainerNotMade => 4,
+        Reason::ContainerCrashing => 3,
+        Reason::Unschedulable | Reason::PodEvicted => 2,
+        _ => 1,
+    }
+}
+
+fn of_pod(pod: &Pod) -> Option<Trouble> {
+    let status = pod.status.as_ref()?;
+    let name = pod.name_any();
+    let trouble = |reason, message: String| {
+        Some(Trouble {
+            reason,
+            message: format!("Pod {name} {message}"),
+        })
+    };
+    let condition = |kind: &str| {
+        let conditions = status.conditions.iter().flatten();
+        conditions
+            .into_iter()
+            .find(|condition| condition.type_ == kind)
+    };
+    if status.phase.as_deref() == Some("Failed") {
+        let why = status.reason.as_deref().unwrap_or("Failed");
+        let words = one_line(status.message.as_deref().unwrap_or_default());
+        return trouble(
+            Reason::PodEvicted,
+            format!(
+                "was ended by its node ({why}): {words}; kubectl describe pod {name} tells more"
+            ),
+        );
+    }
+    if let Some(scheduled) = condition("PodScheduled")
+        && scheduled.status == "False"
+    {
+        let words = one_line(scheduled.message.as_deref().unwrap_or_default());
+        return trouble(
+            Reason::Unschedulable,
+            format!(
+                "has no node: {words}; ask for less in resources, change nodeSelector, affinity or tolerations, or add a node"
+            ),
+        );
+    }
+    for container in status.container_statuses.iter().flatten() {
+        if let Some((reason, message)) = of_container(&name, container) {
+            return trouble(reason, message);
+        }
+    }
+    None
+}
+
+fn of_container(pod: &str, container: &ContainerStatus) -> Option<(Reason, String)> {
+    let state = container.state.as_ref();
+    let waiting = state.and_then(|state| state.waiting.as_ref());
+    let why = waiting.and_then(|waiting| waiting.reason.as_deref());
+    let words = waiting.and_then(|waiting| waiting.message.as_deref());
+    let words = one_line(words.unwrap_or_default());
+    match why {
+        Some(
+            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull"
+            | "ImageInspectError",
+        ) => Some((
+            Reason::ImageUnavailable,
+            format!(
+                "cannot get the image {}: {words}; mend its name or its registry, or name credentials in spec.imagePullSecrets",
+                container.image
+            ),
+        )),
+        Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
+            Some((
+                Reason::ContainerNotMade,
+                format!("cannot start its container: {words}; mend what these words name"),
+            ))
+        }
+        Some(CRASH) => Some(crashing(
+            pod,
+            container.last_state.as_ref(),
+            container.restart_count,
+        )),
+        _ if state.is_some_and(|state| state.terminated.is_some()) => {
+            Some(crashing(pod, state, container.restart_count))
+        }
+        _ if state.is_some_and(|state| state.running.is_some()) && !container.ready => Some((
+            if container.started == Some(true) {
+                Reason::ProbeFailing
+            } else {
+                Reason::PodsUnavailable
+            },
+            if container.started == Some(true) {
+                format!("runs, and /readyz says that it is not ready; kubectl logs {pod} tells why")
+            } else {
+                format!(
+                    "runs, and /healthz does not answer yet; kubectl logs {pod} tells what it does"
+                )
+            },
+        )),
+        _ => None,
+    }
+}
+
+fn crashing(pod: &str, state: Option<&ContainerState>, restarts: i32) -> (Reason, String) {
+    let ended = state.and_then(|state| state.terminated.as_ref());
+    let how = ended.map_or_else(
+        || "has ended".to_owned(),
+        |ended| {
+            let why = ended.reason.as_deref().unwrap_or("Error");
+            format!("has ended with exit code {} ({why})", ended.exit_code)
+        },
+    );
+    let remedy = match ended.and_then(|ended| ended.reason.as_deref()) {
+        Some("OOMKilled") => {
+            "it took more memory than it may: raise resources.limits.memory".to_owned()
+        }
+        _ => format!("kubectl logs {pod} --previous tells why"),
+    };
+    (
+        Reason::ContainerCrashing,
+        format!("{how}, and was started again {restarts} times; {remedy}"),
+    )
+}
+
+/// Words of others, for a sentence of ours.
+fn one_line(words: &str) -> String {
+    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = words.trim_end_matches(['.', ';']);
+    words.chars().take(512).collect()
+}

@@ -79,9 +79,14 @@ impl<K> Child for K where
 
 /// Makes everything so.
 ///
-/// What pods need comes before them. An object that cannot be made so does not keep the others from it.
+/// `claim_there` is the claim with the users, as it was just found. What pods need comes before them. An object that cannot be made so does not keep the others from it.
 #[instrument(skip_all)]
-pub async fn apply(context: &Context, stack: &Validated, resources: Resources) -> Applied {
+pub async fn apply(
+    context: &Context,
+    stack: &Validated,
+    resources: Resources,
+    claim_there: Option<Arc<PersistentVolumeClaim>>,
+) -> Applied {
     let Resources {
         service_accounts,
         config_maps,
@@ -113,7 +118,7 @@ pub async fn apply(context: &Context, stack: &Validated, resources: Resources) -
     };
     // Pods that were made of a key that is not there would be made again for the next one.
     let has_key = work.key(signing_key).await;
-    let claim = work.claim(claim).await;
+    let claim = work.claim(claim, claim_there).await;
     let claim_is_leaving = work.claim_is_leaving(claim.as_deref());
     // Pods that run keep all that they have until everything is there that they are to have: a Secret that is gone restarts nothing.
     let auth_may_change = has_key && work.is_complete(Component::Auth) && !claim_is_leaving;
@@ -212,16 +217,29 @@ impl Work<'_> {
     async fn make_so<K: Child>(
         &mut self,
         seen: &Seen<K>,
+        wanted: K,
+    ) -> Result<Option<Arc<K>>, Error> {
+        let name = wanted.name_any();
+        let live = match seen.find(&self.stack.namespace, &name) {
+            Some(live) => Some(live),
+            // The watch may not have told yet, or the object is not ours and the watch does not see it.
+            None => self
+                .context
+                .read(self.api::<K>().get_opt(&name))
+                .await?
+                .map(Arc::new),
+        };
+        self.make_this_so(live, wanted).await
+    }
+
+    /// The same, of an object that was looked for.
+    async fn make_this_so<K: Child>(
+        &mut self,
+        live: Option<Arc<K>>,
         mut wanted: K,
     ) -> Result<Option<Arc<K>>, Error> {
         let name = wanted.name_any();
-        let live = seen.find(&self.stack.namespace, &name);
         let api = self.api::<K>();
-        let live = match live {
-            Some(live) => Some(live),
-            // The watch may not have told yet, or the object is not ours and the watch does not see it.
-            None => self.context.read(api.get_opt(&name)).await?.map(Arc::new),
-        };
         let hash = hash(serde_json::to_vec(&wanted)?);
         wanted
             .annotations_mut()
@@ -254,8 +272,8 @@ impl Work<'_> {
             .await;
         let applied = match applied {
             Err(error) if live.is_some() && error.is_invalid() => {
-                self.apply_past_collisions(&api, &name, &value, error)
-                    .await?
+                // Seldom, and large: not a part of every reconciliation.
+                Box::pin(self.apply_past_collisions(&api, &name, &value, error)).await?
             }
             applied => applied?,
         };

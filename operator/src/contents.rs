@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::NamespaceResourceScope;
@@ -58,6 +58,7 @@ impl Keyed for ConfigMap {
 #[derive(Default)]
 pub struct Contents {
     known: Mutex<HashMap<Id, Known>>,
+    turns: Mutex<HashMap<Id, Turn>>,
     tidied: Mutex<Option<Instant>>,
 }
 
@@ -67,18 +68,22 @@ const TIDY_EVERY: Duration = Duration::from_mins(10);
 /// The unique id of an object; a new one of the same name has another.
 type Id = String;
 
+/// Who holds it reads the object.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
 struct Known {
     resource_version: String,
     values: BTreeMap<String, Value>,
 }
 
 impl Contents {
-    /// What is under a key of an object that a watch has seen.
+    /// What is under a key of an object that a watch has seen. What is under the other `keys` that are named is kept in mind with it.
     pub async fn of<K: Keyed>(
         &self,
         context: &Context,
         seen: &ObjectMeta,
         key: &str,
+        keys: &BTreeSet<&str>,
     ) -> Result<Value, Error> {
         let (Some(id), Some(version), Some(namespace), Some(name)) = (
             &seen.uid,
@@ -91,21 +96,42 @@ impl Contents {
         if let Some(value) = self.known(id, version, key) {
             return Ok(value);
         }
+        // A Secret that many stacks use is read once, and not by all of them at once.
+        let turn = self.turn(id);
+        let _turn = turn.lock().await;
+        if let Some(value) = self.known(id, version, key) {
+            return Ok(value);
+        }
         let api = Api::<K>::namespaced(context.client.clone(), namespace);
         let Some(object) = context.read(api.get_opt(name)).await? else {
             return Ok(Value::ObjectMissing);
         };
-        let value = object
-            .value(key)
-            .map_or(Value::KeyMissing, |bytes| Value::There {
-                hash: hash(bytes),
-                length_bytes: bytes.len(),
-            });
+        let under = |key: &str| {
+            object
+                .value(key)
+                .map_or(Value::KeyMissing, |bytes| Value::There {
+                    hash: hash(bytes),
+                    length_bytes: bytes.len(),
+                })
+        };
         if object.meta().uid.as_ref() == Some(id) {
             let read = object.meta().resource_version.clone().unwrap_or_default();
-            self.remember(id, read, key, value.clone());
+            for key in keys {
+                self.remember(id, read.clone(), key, under(key));
+            }
         }
-        Ok(value)
+        Ok(under(key))
+    }
+
+    /// Keeps in mind what was put under a key of an object, so that it need not be read.
+    pub fn put(&self, object: &ObjectMeta, key: &str, bytes: &[u8]) {
+        if let (Some(id), Some(version)) = (&object.uid, &object.resource_version) {
+            let value = Value::There {
+                hash: hash(bytes),
+                length_bytes: bytes.len(),
+            };
+            self.remember(id, version.clone(), key, value);
+        }
     }
 
     /// Forgets what is no longer there, now and then. `there` tells the unique ids of what is.
@@ -117,6 +143,13 @@ impl Contents {
         *tidied = Some(Instant::now());
         let there = there();
         self.lock().retain(|id, _| there.contains(id));
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|id, _| there.contains(id));
+    }
+
+    fn turn(&self, id: &str) -> Turn {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(id.to_owned()).or_default())
     }
 
     fn known(&self, id: &str, version: &str, key: &str) -> Option<Value> {

@@ -15,6 +15,7 @@ use crate::contents::Contents;
 use crate::error::Error;
 use crate::metrics::OperatorMetrics;
 use crate::release::Releases;
+use crate::warnings::Warnings;
 use crate::watches::Stores;
 
 /// How long the API server may take for one request.
@@ -32,6 +33,8 @@ pub struct Context {
     pub stores: Stores,
     /// What is in Secrets and ConfigMaps.
     pub contents: Contents,
+    /// What others say of objects.
+    pub warnings: Warnings,
     /// What all scopes share.
     pub shared: Arc<Shared>,
     /// How often a stack has failed in a row.
@@ -59,6 +62,7 @@ impl Context {
             client,
             stores,
             contents: Contents::default(),
+            warnings: Warnings::default(),
             shared,
             failures: Mutex::default(),
         }

@@ -32,7 +32,7 @@ use crate::validate::{Surroundings, Validated, validate};
 use crate::watches::{self, Stores};
 
 /// Changes that come within this time are looked at together.
-const DEBOUNCE: Duration = Duration::from_millis(250);
+const DEBOUNCE: Duration = Duration::from_millis(400);
 /// How long one stack may be worked on.
 const RECONCILE_LIMIT: Duration = Duration::from_mins(2);
 /// A stack is looked at again after this time, whatever the watches tell.
@@ -168,7 +168,14 @@ async fn work_on(stack: &TranscriptionStack, context: &Context) -> Result<Durati
         }
     };
     let resources = build(&validated);
-    let applied = apply::apply(context, &validated, resources).await;
+    // On the heap: it holds all objects of a stack.
+    let applied = Box::pin(apply::apply(
+        context,
+        &validated,
+        resources,
+        references.users_claim.clone(),
+    ))
+    .await;
     let diagnosis = diagnose(context, &validated, &applied).await?;
     let verdicts = conditions::of_applied(&validated, &references, &applied, &diagnosis);
     let written = tell(stack, context, &validated, &applied, &verdicts).await?;

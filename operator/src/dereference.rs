@@ -1,5 +1,6 @@
 //! The first step: what the spec names is looked up. Reads only.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret};
@@ -75,9 +76,13 @@ pub async fn dereference(
         }
     }
     let mut found = Vec::with_capacity(all.len());
-    for need in all {
-        let how = find(&need, &namespace, context).await?;
-        found.push((need, how));
+    for need in &all {
+        let of_same = all
+            .iter()
+            .filter(|other| (other.source, &other.name) == (need.source, &need.name));
+        let keys = of_same.map(|other| other.key.as_str()).collect();
+        let how = find(need, &keys, &namespace, context).await?;
+        found.push((need.clone(), how));
     }
     let users_claim = match context
         .stores
@@ -104,7 +109,12 @@ pub async fn dereference(
     })
 }
 
-async fn find(need: &Need, namespace: &str, context: &Context) -> Result<Found, Error> {
+async fn find(
+    need: &Need,
+    keys: &BTreeSet<&str>,
+    namespace: &str,
+    context: &Context,
+) -> Result<Found, Error> {
     let Need {
         source,
         name,
@@ -115,13 +125,17 @@ async fn find(need: &Need, namespace: &str, context: &Context) -> Result<Found, 
     let contents = &context.contents;
     let value = match source {
         Source::Secret => match context.stores.secrets.find(namespace, name) {
-            Some(seen) => contents.of::<Secret>(context, &seen.metadata, key).await?,
+            Some(seen) => {
+                contents
+                    .of::<Secret>(context, &seen.metadata, key, keys)
+                    .await?
+            }
             None => Value::ObjectMissing,
         },
         Source::ConfigMap => match context.stores.config_map_names.find(namespace, name) {
             Some(seen) => {
                 contents
-                    .of::<ConfigMap>(context, &seen.metadata, key)
+                    .of::<ConfigMap>(context, &seen.metadata, key, keys)
                     .await?
             }
             None => Value::ObjectMissing,

@@ -6,21 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStatus, Event, PersistentVolumeClaim, Pod,
-};
-use kube::api::ListParams;
-use kube::{Api, Resource, ResourceExt};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PersistentVolumeClaim, Pod};
+use kube::{Resource, ResourceExt};
 use tracing::instrument;
-use transcription_common::clock;
 
-use crate::apply::{Applied, Child};
+use crate::apply::Applied;
 use crate::conditions;
 use crate::context::Context;
 use crate::error::Error;
 use crate::names::Component;
 use crate::reason::Reason;
 use crate::validate::{Trouble, Validated};
+use crate::warnings::Look;
 
 /// What is wrong with what was made, part by part.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +48,8 @@ pub async fn diagnose(
                 // Its controller tells of pods that it could not make by nothing but Events.
                 Some(set) if lacks_pods(set) => {
                     let name = set.name_any();
-                    let words = diagnosis.warning(context, stack, &**set).await?;
+                    let look = context.warnings.about(context, &**set).await?;
+                    let words = diagnosis.noted(look);
                     words.map(|words| not_made("StatefulSet", &name, &words))
                 }
                 _ => None,
@@ -65,31 +63,18 @@ pub async fn diagnose(
     if let Some(claim) = &applied.claim
         && (is_pending(claim) || conditions::is_growing(claim, stack))
     {
-        diagnosis.claim = diagnosis.warning(context, stack, &**claim).await?;
+        let look = context.warnings.about(context, &**claim).await?;
+        diagnosis.claim = diagnosis.noted(look);
     }
     Ok(diagnosis)
 }
 
-/// Before this age of an object nobody has anything to say of it.
-const FIRST_LOOK: Duration = Duration::from_secs(3);
-
 impl Diagnosis {
-    /// The words of the latest warning about an object. Nobody tells when there is one: it is looked for when the object is twice as old.
-    async fn warning<K: Child>(
-        &mut self,
-        context: &Context,
-        stack: &Validated,
-        object: &K,
-    ) -> Result<Option<String>, Error> {
-        let made = object.meta().creation_timestamp.as_ref();
-        let age = made.map_or(0, |made| clock::now().unix_timestamp() - made.0.as_second());
-        let age = Duration::from_secs(age.try_into().unwrap_or(0));
-        let next = age.max(FIRST_LOOK);
+    /// The words that were found, if any. Nothing tells when there are others.
+    fn noted(&mut self, look: Look) -> Option<String> {
+        let Look { words, next } = look;
         self.look_again = Some(self.look_again.map_or(next, |known| known.min(next)));
-        if age < FIRST_LOOK {
-            return Ok(None);
-        }
-        latest_warning(context, stack, &K::kind(&()), &object.name_any()).await
+        words.map(|words| one_line(&words))
     }
 }
 
@@ -109,29 +94,6 @@ fn lacks_pods(set: &StatefulSet) -> bool {
         .is_some_and(|status| status.replicas < wanted)
 }
 
-/// The words of the latest warning about an object.
-async fn latest_warning(
-    context: &Context,
-    stack: &Validated,
-    kind: &str,
-    name: &str,
-) -> Result<Option<String>, Error> {
-    let about = format!("involvedObject.kind={kind},involvedObject.name={name},type=Warning");
-    let parameters = ListParams::default().fields(&about).limit(MOST_EVENTS);
-    let events = Api::<Event>::namespaced(context.client.clone(), &stack.namespace);
-    let events = context.read(events.list(&parameters)).await?;
-    let latest = events.items.into_iter().max_by_key(|event| {
-        let last = event.last_timestamp.as_ref().map(|time| time.0);
-        let series = event.event_time.as_ref().map(|time| time.0);
-        last.max(series)
-    });
-    Ok(latest
-        .and_then(|event| event.message)
-        .map(|words| one_line(&words)))
-}
-
-/// More than these are not looked through: events of one object are few, and counted together.
-const MOST_EVENTS: u32 = 100;
 /// What ends a container again and again was told by the one before.
 const CRASH: &str = "CrashLoopBackOff";
 

@@ -1,7 +1,7 @@
 //! The operator: turns a `TranscriptionStack` into a running deployment and keeps it so.
 //!
 //! Read [`controller`] for the story: [`dereference`] looks up what a spec names, [`validate`] finds what can be built, [`build`]
-//! makes the objects, [`apply`] makes them so in the cluster, [`status`] tells what was seen, by the [`conditions`] and the [`diagnosis`], [`events`] what happened. [`program`] is the command line. [`api`] is the
+//! makes the objects, [`apply`] makes them so in the cluster, [`status`] tells what was seen, by the [`conditions`] and the [`diagnosis`], [`events`] what happened. [`warnings`] is what others say of what was made. [`program`] is the command line. [`api`] is the
 //! custom resource. [`watches`] is what is seen of the cluster, [`contents`] what is in Secrets, [`needs`] which of them a spec
 //! names. [`silence`] tells when nothing is heard of it. [`names`] has all names and labels, [`release`] what can be run, [`lease`] lets one operator work at a time, [`reason`] the words of the conditions. [`manifests`]
 //! installs the operator; [`config`] lists its settings, [`metrics`] what it measures, [`requests`] counts what the API server is asked.
@@ -66,6 +66,7 @@ pub mod signing_key;
 pub mod silence;
 pub mod status;
 pub mod validate;
+pub mod warnings;
 pub mod watches;
 pub mod yaml;
 

@@ -56,6 +56,7 @@ fn changes(writers: &[(String, String)]) -> usize {
     pairs.filter(|pair| pair[0].0 != pair[1].0).count()
 }
 
+#[expect(clippy::print_stdout, reason = "a test that measures says what")]
 #[tokio::test]
 async fn when_the_one_that_works_is_killed_in_the_middle_another_goes_on_and_never_do_both_write() {
     let mut first = Operator::start("killed").await;
@@ -93,6 +94,7 @@ async fn when_the_one_that_works_is_killed_in_the_middle_another_goes_on_and_nev
     assert_eq!(changes(&writers(&second)), 1, "one after the other");
 }
 
+#[expect(clippy::print_stdout, reason = "a test that measures says what")]
 #[tokio::test]
 async fn one_that_is_asked_to_end_does_so_soon_and_lets_the_other_begin_at_once() {
     let mut first = Operator::start("asked").await;

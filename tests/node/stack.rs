@@ -119,7 +119,8 @@ impl<'a> Namespace<'a> {
             let object = self.kubectl(&arguments, "").await;
             let object = serde_json::from_str::<Value>(&object).unwrap();
             let found = condition_of(&object, condition);
-            *message.lock().unwrap() = found["message"].as_str().unwrap().to_owned();
+            let told = found["message"].as_str().unwrap();
+            told.clone_into(&mut message.lock().unwrap());
             found["status"] == "False" && found["reason"] == reason
         })
         .await;

@@ -131,11 +131,10 @@ fn words<'a>(
     head: [&str; 3],
     words: impl Iterator<Item = (&'a str, (&'a str, &'a str))>,
 ) -> String {
-    let mut table = format!("| {} |\n|---|---|---|\n", head.join(" | "));
-    for (name, (meaning, remedy)) in words {
-        table.push_str(&format!("| `{name}` | {meaning} | {remedy} |\n"));
-    }
-    table
+    let head = format!("| {} |\n|---|---|---|\n", head.join(" | "));
+    let rows =
+        words.map(|(name, (meaning, remedy))| format!("| `{name}` | {meaning} | {remedy} |\n"));
+    std::iter::once(head).chain(rows).collect()
 }
 
 fn table<'a>(settings: impl IntoIterator<Item = &'a Setting>) -> String {

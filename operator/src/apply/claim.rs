@@ -9,7 +9,6 @@ use kube::ResourceExt;
 use super::Work;
 use crate::conditions;
 use crate::error::Error;
-use crate::names;
 use crate::quantity;
 use crate::reason::{Deed, Reason};
 
@@ -18,10 +17,8 @@ impl Work<'_> {
     pub(super) async fn claim(
         &mut self,
         wanted: Option<PersistentVolumeClaim>,
+        live: Option<Arc<PersistentVolumeClaim>>,
     ) -> Option<Arc<PersistentVolumeClaim>> {
-        let claims = &self.context.stores.claims;
-        let name = self.claim_name();
-        let live = claims.find(&self.stack.namespace, &name);
         let Some(mut wanted) = wanted else {
             return live;
         };
@@ -31,7 +28,7 @@ impl Work<'_> {
         let is_to_grow = live
             .as_ref()
             .is_some_and(|live| size(live) != size(&wanted));
-        let result = self.make_so(claims, wanted.clone()).await;
+        let result = self.make_this_so(live.clone(), wanted.clone()).await;
         let result = result.map_err(|error| match &live {
             Some(live) if is_to_grow && is_refused(&error) => cannot_grow(live, &wanted, &error),
             _ => error,
@@ -40,16 +37,10 @@ impl Work<'_> {
         if made.is_some() && self.stack.replaces_storage {
             self.did(
                 Deed::StorageReplaced,
-                format!("PersistentVolumeClaim {name}"),
+                format!("PersistentVolumeClaim {}", wanted.name_any()),
             );
         }
         made.or(live)
-    }
-
-    fn claim_name(&self) -> String {
-        let given = self.stack.spec.auth.storage.as_ref();
-        let given = given.and_then(|storage| storage.existing_claim.clone());
-        given.unwrap_or_else(|| names::claim(&self.stack.name))
     }
 
     /// Whether the claim with the users is on its way out: it stays as long as the pod does, so the pod must not be touched.

@@ -21,6 +21,11 @@ impl Work<'_> {
     }
 
     async fn make_key_so(&mut self, wanted: Secret) -> Result<(), Error> {
+        let new = wanted
+            .data
+            .as_ref()
+            .and_then(|data| data.get(names::JWT_KEY));
+        let new = new.map(|key| key.0.clone());
         let api = self.api::<Secret>();
         let name = wanted.name_any();
         let live = if wanted.data.is_some() {
@@ -65,12 +70,17 @@ impl Work<'_> {
             .force()
             .validation_strict();
         let doing = format!("applying the metadata of Secret {name}");
-        self.context
+        let applied = self
+            .context
             .request(
                 &doing,
                 api.patch_metadata(&name, &parameters, &Patch::Apply(&value)),
             )
             .await?;
+        if let Some(new) = new {
+            let contents = &self.context.contents;
+            contents.put(&applied.metadata, names::JWT_KEY, &new);
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails must fail its test")]
 
+mod at_rest;
 mod children;
 mod conditions;
 mod drift;
@@ -14,7 +15,6 @@ mod hardships;
 mod leaders;
 mod lifecycle;
 mod manifests;
-mod rest;
 mod rules;
 mod scopes;
 mod stuck;

@@ -103,19 +103,23 @@ pub async fn apply(
         disruption_budget,
     } = resources;
     let stores = &context.stores;
-    let live_set = stores
-        .stateful_sets
-        .find(&stack.namespace, &stateful_set.name_any());
-    let live_deployment = stores
-        .deployments
-        .find(&stack.namespace, &deployment.name_any());
     let mut work = Work {
         context,
         stack,
+        taken: BTreeSet::new(),
         errors: Vec::new(),
         left: Vec::new(),
         deeds: BTreeMap::new(),
     };
+    // What is another's is neither looked at nor touched.
+    let live_set = stores
+        .stateful_sets
+        .find(&stack.namespace, &stateful_set.name_any())
+        .filter(|live| work.is_ours("StatefulSet", live.meta(), false).is_ok());
+    let live_deployment = stores
+        .deployments
+        .find(&stack.namespace, &deployment.name_any())
+        .filter(|live| work.is_ours("Deployment", live.meta(), false).is_ok());
     // Pods that were made of a key that is not there would be made again for the next one.
     let has_key = work.key(signing_key).await;
     let claim = work.claim(claim, claim_there).await;
@@ -141,6 +145,10 @@ pub async fn apply(
         Vec::from_iter(disruption_budget),
     )
     .await;
+    // Nor do pods of ours stand on it.
+    let auth_may_change = auth_may_change && !work.stands_on_taken(Component::Auth);
+    let transcription_may_change =
+        transcription_may_change && !work.stands_on_taken(Component::Transcription);
     let stateful_set = if auth_may_change {
         // What could not be changed is there all the same.
         work.one(&stores.stateful_sets, stateful_set)
@@ -157,6 +165,7 @@ pub async fn apply(
         live_deployment
     };
     let deployment = work.scale(deployment, replicas).await;
+    let autoscaler = autoscaler.filter(|_| deployment.is_some());
     work.all(&stores.autoscalers, Vec::from_iter(autoscaler))
         .await;
     Applied {
@@ -172,6 +181,8 @@ pub async fn apply(
 struct Work<'a> {
     context: &'a Context,
     stack: &'a Validated,
+    /// Objects with the names of children that are another's.
+    taken: BTreeSet<String>,
     errors: Vec<Arc<Error>>,
     left: Vec<String>,
     deeds: BTreeMap<Deed, Vec<String>>,
@@ -246,7 +257,10 @@ impl Work<'_> {
             .insert(names::APPLIED_HASH.to_owned(), hash);
         let mut value = serde_json::to_value(&wanted)?;
         if let Some(live) = &live {
-            self.is_ours(&K::kind(&()), live.meta(), is_data::<K>())?;
+            if let Err(error) = self.is_ours(&K::kind(&()), live.meta(), is_data::<K>()) {
+                self.taken.insert(format!("{} {name}", K::kind(&())));
+                return Err(error);
+            }
             // It is on its way out: a new one is made when it is gone.
             let is_leaving = live.meta().deletion_timestamp.is_some();
             if is_leaving
@@ -277,6 +291,11 @@ impl Work<'_> {
             }
             applied => applied?,
         };
+        // Nothing was changed: something between here and the store makes it other than asked, each time.
+        let is_same = |live: &K| live.resource_version() == applied.resource_version();
+        if live.as_deref().is_some_and(is_same) {
+            return Ok(Some(Arc::new(applied)));
+        }
         let before = live
             .as_deref()
             .map(|live| live.annotations().get(names::APPLIED_HASH));
@@ -295,6 +314,20 @@ impl Work<'_> {
     fn did(&mut self, deed: Deed, what: String) {
         info!(stack.namespace = %self.stack.namespace, stack.name = %self.stack.name, "{}: {what}", deed.name());
         self.deeds.entry(deed).or_default().push(what);
+    }
+
+    /// Whether something that a component's pods would use is another's: its volume, its settings, its account.
+    fn stands_on_taken(&self, component: Component) -> bool {
+        let name = self.stack.name_of(component);
+        let mut used = vec![
+            format!("ConfigMap {name}"),
+            format!("ServiceAccount {name}"),
+        ];
+        if component == Component::Auth {
+            let claim = names::claim(&self.stack.name);
+            used.push(format!("PersistentVolumeClaim {claim}"));
+        }
+        used.iter().any(|object| self.taken.contains(object))
     }
 
     /// Whether everything that a component's pods use is there.

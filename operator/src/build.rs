@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use tracing::instrument;
 
 use crate::names::Component;
 use crate::service_monitor::ServiceMonitor;
@@ -53,6 +54,7 @@ pub struct Resources {
 }
 
 /// Builds everything.
+#[instrument(skip_all)]
 pub fn build(stack: &Validated) -> Resources {
     let each = Component::ALL;
     let monitoring = &stack.spec.observability;

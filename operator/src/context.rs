@@ -104,6 +104,7 @@ impl Context {
     /// wait for nothing; half of it is fixed).
     pub fn delay_after_failure(&self, stack: &ObjectRef<TranscriptionStack>) -> Duration {
         let mut failures = self.failures();
+        failures.retain(|failed, _| self.stores.stacks.get(failed).is_some());
         let count = failures.entry(stack.clone()).or_default();
         *count = count.saturating_add(1);
         let doubled = FIRST_DELAY.saturating_mul(1 << (*count - 1).min(16));

@@ -56,12 +56,13 @@ impl Scope {
     /// Begins to watch a namespace, or all of them.
     pub fn watch(
         client: &Client,
+        watching: &Client,
         namespace: Option<&str>,
         shared: Arc<Shared>,
         concurrency: u16,
     ) -> Self {
         let mut watches = JoinSet::new();
-        let (stores, triggers) = watches::watch(client, namespace, &mut watches);
+        let (stores, triggers) = watches::watch(watching, namespace, &mut watches);
         Self {
             context: Arc::new(Context::new(client.clone(), stores, shared)),
             triggers,
@@ -176,7 +177,7 @@ async fn work_on(stack: &TranscriptionStack, context: &Context) -> Result<Durati
         references.users_claim.clone(),
     ))
     .await;
-    let diagnosis = diagnose(context, &validated, &applied).await?;
+    let diagnosis = diagnose(context, &validated, &applied).await;
     let verdicts = conditions::of_applied(&validated, &references, &applied, &diagnosis);
     let written = tell(stack, context, &validated, &applied, &verdicts).await?;
     // What is tried again must not wait for what only a person can mend.

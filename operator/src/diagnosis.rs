@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStateRunning, ContainerStatus, PersistentVolumeClaim, Pod,
+};
 use kube::{Resource, ResourceExt};
 use tracing::instrument;
+use transcription_common::clock;
 
 use crate::apply::Applied;
 use crate::conditions;
 use crate::context::Context;
-use crate::error::Error;
 use crate::names::Component;
 use crate::reason::Reason;
 use crate::validate::{Trouble, Validated};
@@ -32,11 +34,7 @@ pub struct Diagnosis {
 
 /// Finds out what is wrong. Asks the API server only where something is.
 #[instrument(skip_all)]
-pub async fn diagnose(
-    context: &Context,
-    stack: &Validated,
-    applied: &Applied,
-) -> Result<Diagnosis, Error> {
+pub async fn diagnose(context: &Context, stack: &Validated, applied: &Applied) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
     for component in Component::ALL {
         let pods = context
@@ -48,7 +46,7 @@ pub async fn diagnose(
                 // Its controller tells of pods that it could not make by nothing but Events.
                 Some(set) if lacks_pods(set) => {
                     let name = set.name_any();
-                    let look = context.warnings.about(context, &**set).await?;
+                    let look = context.warnings.about(context, &**set).await;
                     let words = diagnosis.noted(look);
                     words.map(|words| not_made("StatefulSet", &name, &words))
                 }
@@ -57,24 +55,31 @@ pub async fn diagnose(
             Component::Transcription => applied.deployment.as_deref().and_then(of_deployment),
         };
         if let Some(trouble) = trouble.or_else(|| of_pods(&pods)) {
+            if trouble.reason == Reason::PodsUnavailable {
+                diagnosis.again_in(STARTING);
+            }
             diagnosis.pods.insert(component, trouble);
         }
     }
     if let Some(claim) = &applied.claim
         && (is_pending(claim) || conditions::is_growing(claim, stack))
     {
-        let look = context.warnings.about(context, &**claim).await?;
+        let look = context.warnings.about(context, &**claim).await;
         diagnosis.claim = diagnosis.noted(look);
     }
-    Ok(diagnosis)
+    diagnosis
 }
 
 impl Diagnosis {
     /// The words that were found, if any. Nothing tells when there are others.
     fn noted(&mut self, look: Look) -> Option<String> {
         let Look { words, next } = look;
-        self.look_again = Some(self.look_again.map_or(next, |known| known.min(next)));
+        self.again_in(next);
         words.map(|words| one_line(&words))
+    }
+
+    fn again_in(&mut self, next: Duration) {
+        self.look_again = Some(self.look_again.map_or(next, |known| known.min(next)));
     }
 }
 
@@ -94,6 +99,8 @@ fn lacks_pods(set: &StatefulSet) -> bool {
         .is_some_and(|status| status.replicas < wanted)
 }
 
+/// A container that is not ready for so long is only starting.
+const STARTING: Duration = Duration::from_secs(15);
 /// What ends a container again and again was told by the one before.
 const CRASH: &str = "CrashLoopBackOff";
 
@@ -102,7 +109,20 @@ pub fn of_pods(pods: &[Arc<Pod>]) -> Option<Trouble> {
     let staying = pods
         .iter()
         .filter(|pod| pod.meta().deletion_timestamp.is_none());
-    let troubles = staying.filter_map(|pod| of_pod(pod));
+    let staying = staying.collect::<Vec<_>>();
+    // Those that a node has ended stay until somebody clears them away: while others are in their place they say nothing.
+    let has_failed = |pod: &Pod| {
+        let phase = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
+        phase == Some("Failed")
+    };
+    let all_have = staying.iter().all(|pod| has_failed(pod));
+    let speaking = staying
+        .into_iter()
+        .filter(|pod| all_have || !has_failed(pod));
+    let troubles = speaking.filter_map(|pod| of_pod(pod));
     // Of several the first, so that it is the same one each time.
     troubles.min_by_key(|trouble| Reverse(weight(trouble.reason)))
 }
@@ -224,21 +244,32 @@ fn of_container(pod: &str, container: &ContainerStatus) -> Option<(Reason, Strin
         _ if state.is_some_and(|state| state.terminated.is_some()) => {
             Some(crashing(pod, state, container.restart_count))
         }
-        _ if state.is_some_and(|state| state.running.is_some()) && !container.ready => Some((
-            if container.started == Some(true) {
-                Reason::ProbeFailing
-            } else {
-                Reason::PodsUnavailable
-            },
-            if container.started == Some(true) {
-                format!("runs, and /readyz says that it is not ready; kubectl logs {pod} tells why")
-            } else {
-                format!(
-                    "runs, and /healthz does not answer yet; kubectl logs {pod} tells what it does"
-                )
-            },
-        )),
-        _ => None,
+        _ if container.ready => None,
+        _ => {
+            let running = state.and_then(|state| state.running.as_ref())?;
+            Some(not_ready(pod, running, container.started == Some(true)))
+        }
+    }
+}
+
+fn not_ready(pod: &str, running: &ContainerStateRunning, is_started: bool) -> (Reason, String) {
+    let since = running.started_at.as_ref().map(|time| time.0.as_second());
+    let is_young = since.is_some_and(|since| {
+        let age = clock::now().unix_timestamp() - since;
+        u64::try_from(age).is_ok_and(|age| age < STARTING.as_secs())
+    });
+    if !is_started {
+        let message = format!(
+            "runs, and /healthz does not answer yet; kubectl logs {pod} tells what it does"
+        );
+        return (Reason::PodsUnavailable, message);
+    }
+    let message =
+        format!("runs, and /readyz says that it is not ready; kubectl logs {pod} tells why");
+    if is_young {
+        (Reason::PodsUnavailable, message)
+    } else {
+        (Reason::ProbeFailing, message)
     }
 }
 
@@ -255,11 +286,17 @@ fn crashing(pod: &str, state: Option<&ContainerState>, restarts: i32) -> (Reason
         Some("OOMKilled") => {
             "it took more memory than it may: raise resources.limits.memory".to_owned()
         }
+        _ if restarts == 0 => format!("kubectl logs {pod} tells why"),
         _ => format!("kubectl logs {pod} --previous tells why"),
+    };
+    let again = match restarts {
+        0 => "is started again".to_owned(),
+        1 => "was started again once".to_owned(),
+        restarts => format!("was started again {restarts} times"),
     };
     (
         Reason::ContainerCrashing,
-        format!("{how}, and was started again {restarts} times; {remedy}"),
+        format!("{how}, and {again}; {remedy}"),
     )
 }
 

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
@@ -100,7 +100,7 @@ pub async fn run(config: Config, releases: Releases) -> anyhow::Result<()> {
         .context("reading the listening address")?;
     let silence = Silence::default();
     let operator_metrics = OperatorMetrics::new()?;
-    let (client, namespace) = cluster(&silence, &operator_metrics).await?;
+    let (client, watching, namespace) = cluster(&silence, &operator_metrics).await?;
     let elector = Elector::new(
         client.clone(),
         &namespace,
@@ -129,6 +129,7 @@ pub async fn run(config: Config, releases: Releases) -> anyhow::Result<()> {
     let scopes = scopes.map(|namespace| {
         Scope::watch(
             &client,
+            &watching,
             namespace.as_deref(),
             Arc::clone(&shared),
             concurrency,
@@ -140,7 +141,7 @@ pub async fn run(config: Config, releases: Releases) -> anyhow::Result<()> {
     let metrics = Metrics::new(BUILD)?;
     operator_metrics.register(&metrics, &stores, &silence)?;
     let stale_after = Duration::from_secs(watch_stale_after_seconds.get());
-    let vital = vital(silence, stale_after);
+    let vital = vital(silence, stores.clone(), stale_after);
     let (end, ended) = oneshot::channel::<()>();
     let management = tokio::spawn(server::serve(
         listener,
@@ -166,8 +167,16 @@ async fn work(
     metrics: &OperatorMetrics,
 ) -> anyhow::Result<()> {
     let mut stop = std::pin::pin!(stop);
+    let stores = scopes.iter().map(Scope::stores).collect::<Vec<_>>();
+    let turn = async {
+        // One that does not see everything would hold the lease and do nothing.
+        for stores in stores {
+            stores.wait_until_ready().await;
+        }
+        elector.acquire().await;
+    };
     tokio::select! {
-        () = elector.acquire() => {}
+        () = turn => {}
         () = &mut stop => {
             stopping.begin();
             return Ok(());
@@ -207,18 +216,26 @@ fn host() -> String {
     name.trim().to_owned()
 }
 
-/// The cluster, and the namespace that the operator is in.
-async fn cluster(silence: &Silence, metrics: &OperatorMetrics) -> anyhow::Result<(Client, String)> {
+/// The cluster for requests and for watches, and the namespace that the operator is in.
+async fn cluster(
+    silence: &Silence,
+    metrics: &OperatorMetrics,
+) -> anyhow::Result<(Client, Client, String)> {
     let config = kube::Config::infer().await.context(
         "there is no cluster: run it in one, or set KUBECONFIG to a file that names one",
     )?;
     let namespace = config.default_namespace.clone();
-    let client = ClientBuilder::try_from(config)
-        .context("the cluster's settings cannot be used")?
-        .with_layer(&Ear(silence.clone()))
-        .with_layer(&Counter(metrics.kube_requests.clone()))
-        .build();
-    Ok((client, namespace))
+    let client = |config| {
+        let client = ClientBuilder::try_from(config)
+            .context("the cluster's settings cannot be used")?
+            .with_layer(&Ear(silence.clone()))
+            .with_layer(&Counter(metrics.kube_requests.clone()));
+        anyhow::Ok(client.build())
+    };
+    // A watch has a back-off of its own. kube's below it would go on to minutes, and nobody would know.
+    let mut for_watches = config.clone();
+    for_watches.default_retry = false;
+    Ok((client(config)?, client(for_watches)?, namespace))
 }
 
 fn management_routes(
@@ -238,8 +255,13 @@ fn management_routes(
 }
 
 /// The operator is past help when a watch is deaf: started anew, it connects anew.
-fn vital(silence: Silence, limit: Duration) -> Vital {
+fn vital(silence: Silence, stores: Vec<Stores>, limit: Duration) -> Vital {
+    let began = Instant::now();
     Arc::new(move || {
+        let unseen = unseen(&stores);
+        if !unseen.is_empty() && began.elapsed() > limit {
+            return Err(format!("not seen within {} s: {unseen}.", limit.as_secs()));
+        }
         let silent = silence.longer_than(limit);
         if silent.is_empty() {
             return Ok(());
@@ -251,20 +273,25 @@ fn vital(silence: Silence, limit: Duration) -> Vital {
     })
 }
 
+/// The kinds that have not been seen once.
+fn unseen(stores: &[Stores]) -> String {
+    let unseen = stores
+        .iter()
+        .flat_map(Stores::unseen)
+        .collect::<BTreeSet<_>>();
+    unseen.into_iter().collect::<Vec<_>>().join(", ")
+}
+
 /// What the operator needs to be ready: every watch has seen everything once.
 fn parts(stores: Vec<Stores>, vital: Vital) -> Parts {
     Arc::new(move || {
         let stores = stores.clone();
         let vital = Arc::clone(&vital);
         Box::pin(async move {
-            let unseen = stores
-                .iter()
-                .flat_map(Stores::unseen)
-                .collect::<BTreeSet<_>>();
+            let unseen = unseen(&stores);
             let state = if unseen.is_empty() {
                 vital()
             } else {
-                let unseen = unseen.into_iter().collect::<Vec<_>>().join(", ");
                 Err(format!(
                     "not yet seen: {unseen}. The API server does not answer, the CustomResourceDefinition is not installed, or rights are missing; the log tells which."
                 ))

@@ -17,6 +17,8 @@ pub const STATUS_MANAGER: &str = "transcription-operator-status";
 pub const APPLIED_HASH: &str = "transcription.dev/applied-hash";
 /// The hash of what a pod uses beside its template: the keys of Secrets, and ConfigMaps.
 pub const CONFIGURATION_HASH: &str = "transcription.dev/configuration-hash";
+/// How a signing key was made: `made`, or `remade` in the place of one that was gone.
+pub const SIGNING_KEY: &str = "transcription.dev/signing-key";
 /// Asks for a new claim in the place of one that is gone; its value is the name of the claim.
 pub const REPLACE_STORAGE: &str = "transcription.dev/replace-storage";
 
@@ -108,6 +110,14 @@ pub fn labels(stack: &str, component: Component) -> BTreeMap<String, String> {
         (MANAGED_BY, FIELD_MANAGER),
     ]));
     labels
+}
+
+/// The command that says of an object without an owner that it is a stack's.
+pub fn bring_in(kind: &str, name: &str, stack: &str) -> String {
+    format!(
+        "kubectl label {} {name} {MANAGED_BY}={FIELD_MANAGER} {INSTANCE}={stack}",
+        kind.to_lowercase()
+    )
 }
 
 fn labels_of<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use axum::http::{Method, Request, Response};
+use axum::http::{Method, Request, Response, StatusCode};
 use prometheus::IntCounterVec;
 use tower::{Layer, Service};
 
@@ -46,19 +46,41 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let asked = Asked::of(&request);
-        let requests = self.requests.clone();
+        let mut count = Count {
+            asked,
+            requests: self.requests.clone(),
+            code: "error".to_owned(),
+        };
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
-            let code = answer.as_ref().map_or_else(
-                |_| "error".to_owned(),
-                |answer| answer.status().as_u16().to_string(),
-            );
-            requests
-                .with_label_values(&[asked.verb, &asked.resource, &code])
-                .inc();
+            if let Ok(answer) = &answer {
+                count.is_answered(answer.status());
+            }
             answer
         })
+    }
+}
+
+/// Counts a request when it is over: also if nobody waits for its answer any more.
+struct Count {
+    asked: Asked,
+    requests: IntCounterVec,
+    code: String,
+}
+
+impl Count {
+    fn is_answered(&mut self, status: StatusCode) {
+        self.code = status.as_u16().to_string();
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        let Asked { verb, resource } = &self.asked;
+        self.requests
+            .with_label_values(&[*verb, resource, &self.code])
+            .inc();
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
+use tracing::instrument;
 
 use crate::api::{DeletionPolicy, TranscriptionStack, TranscriptionStackSpec};
 use crate::dereference::{Found, References};
@@ -86,6 +87,7 @@ pub struct Surroundings {
 }
 
 /// Finds what can be built.
+#[instrument(skip_all)]
 pub fn validate(
     stack: &TranscriptionStack,
     references: &References,
@@ -178,7 +180,8 @@ fn is_storage_replaced(stack: &TranscriptionStack, references: &References) -> R
     Err(Error::Stalled {
         reason: Reason::StorageLost,
         message: format!(
-            "PersistentVolumeClaim {claim} with the users is gone. Bring it back under that name, or start with no users: {first}kubectl annotate tstack {} {annotation}={claim}",
+            "PersistentVolumeClaim {claim} with the users is gone. Bring it back under that name ({}), or start with no users: {first}kubectl annotate tstack {} {annotation}={claim}",
+            names::bring_in("PersistentVolumeClaim", &claim, &stack.name_any()),
             stack.name_any(),
         ),
     })

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
+use tracing::warn;
 use transcription_common::clock;
 
 use crate::apply::Child;
@@ -47,31 +48,40 @@ struct Known {
 
 impl Warnings {
     /// What the latest warning about an object says.
-    pub async fn about<K: Child>(&self, context: &Context, object: &K) -> Result<Look, Error> {
+    pub async fn about<K: Child>(&self, context: &Context, object: &K) -> Look {
         let made = object.meta().creation_timestamp.as_ref();
         let age = made.map_or(0, |made| clock::now().unix_timestamp() - made.0.as_second());
         let age = Duration::from_secs(age.try_into().unwrap_or(0));
         let too_early = FIRST_LOOK.saturating_sub(age);
         if !too_early.is_zero() {
             let words = None;
-            return Ok(Look {
+            return Look {
                 words,
                 next: too_early,
-            });
+            };
         }
         let id = object.uid().unwrap_or_default();
         let mut stands_for = SECOND_LOOK;
         if let Some(known) = self.lock().get(&id) {
             let left = known.stands_for.saturating_sub(known.looked.elapsed());
             if !left.is_zero() {
-                return Ok(Look {
+                return Look {
                     words: known.words.clone(),
                     next: left,
-                });
+                };
             }
             stands_for = (2 * known.stands_for).min(LONGEST);
         }
-        let words = latest(context, object).await?;
+        // The state of a stack does not wait for what would only explain it.
+        let words = latest(context, object).await.unwrap_or_else(|error| {
+            warn!(
+                "what is said of {} {} could not be read: {}",
+                K::kind(&()),
+                object.name_any(),
+                error.sentence()
+            );
+            None
+        });
         let mut all = self.lock();
         all.retain(|_, known| known.looked.elapsed() < 2 * LONGEST);
         let known = Known {
@@ -80,10 +90,10 @@ impl Warnings {
             stands_for,
         };
         all.insert(id, known);
-        Ok(Look {
+        Look {
             words,
             next: stands_for,
-        })
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
@@ -92,16 +102,21 @@ impl Warnings {
 }
 
 async fn latest<K: Child>(context: &Context, object: &K) -> Result<Option<String>, Error> {
+    // Not what was said of one before it of the same name.
     let about = format!(
-        "involvedObject.kind={},involvedObject.name={},type=Warning",
-        K::kind(&()),
+        "involvedObject.uid={},involvedObject.name={},type=Warning",
+        object.uid().unwrap_or_default(),
         object.name_any()
     );
     let parameters = ListParams::default().fields(&about).limit(MOST);
     let namespace = object.namespace().unwrap_or_default();
     let events = Api::<Event>::namespaced(context.client.clone(), &namespace);
     let events = context.read(events.list(&parameters)).await?;
-    let all = events.items.into_iter().map(|event| {
+    // Of what makes pods only this one thing is asked for.
+    let is_meant = |event: &Event| {
+        K::kind(&()) != "StatefulSet" || event.reason.as_deref() == Some("FailedCreate")
+    };
+    let all = events.items.into_iter().filter(is_meant).map(|event| {
         let last = event.last_timestamp.as_ref().map(|time| time.0);
         let series = event.event_time.as_ref().map(|time| time.0);
         (last.max(series), event.message)

@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use self::patience::Patience;
-use self::touched::{labelled, naming, owners};
+use self::touched::{Asked, labelled, naming, owners};
 use crate::api::TranscriptionStack;
 use crate::api::stored::StoredStack;
 use crate::apply::fields;
@@ -149,8 +149,12 @@ pub fn watch(
     };
     let all = watcher(watches.api::<StoredStack>(), watcher::Config::default());
     let all = all.map(|event| event.map(read));
-    watches.follow("transcriptionstacks", all, writer, None, |stack, _| {
-        vec![ObjectRef::from_obj(stack)]
+    let told = Asked::default();
+    watches.follow("transcriptionstacks", all, writer, None, move |stack, _| {
+        told.is_news(stack)
+            .then(|| ObjectRef::from_obj(stack))
+            .into_iter()
+            .collect()
     });
     let stores = Stores {
         secrets: watches.names(|name, stack| needs::secrets(stack).contains(name)),

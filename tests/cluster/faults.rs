@@ -261,6 +261,8 @@ async fn what_was_done_and_not_answered_is_not_done_twice() {
     operator.settle("demo").await;
     measured("made, with answers lost,", began.elapsed());
     let made = key(&operator).await;
+    let events = operator.in_namespace(&["get", "events"], "").await;
+    assert!(events.contains("SigningKeyMade"), "{events}");
     for (path_part, fault) in [
         ("/configmaps/demo-transcription", Fault::Unanswered),
         (DEPLOYMENT, Fault::Lost),

@@ -10,6 +10,7 @@ mod conditions;
 mod drift;
 mod events;
 mod faults;
+mod foreign;
 mod growth;
 mod hardships;
 mod leaders;

@@ -147,7 +147,14 @@ async fn reconciliations_are_traced_and_the_log_names_the_stack() {
     });
     let of_demo = of_demo.collect::<Vec<_>>();
     assert!(!of_demo.is_empty(), "{spans:#?}");
-    for step in ["dereference", "apply", "diagnose", "update_status"] {
+    for step in [
+        "dereference",
+        "validate",
+        "build",
+        "apply",
+        "diagnose",
+        "update_status",
+    ] {
         let within = spans.iter().find(|span| {
             span.name == step
                 && of_demo

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
 use super::Work;
 use crate::conditions;
@@ -40,7 +40,11 @@ impl Work<'_> {
                 format!("PersistentVolumeClaim {}", wanted.name_any()),
             );
         }
-        made.or(live)
+        let is_ours = |live: &Arc<PersistentVolumeClaim>| {
+            self.is_ours("PersistentVolumeClaim", live.meta(), true)
+                .is_ok()
+        };
+        made.or(live.filter(is_ours))
     }
 
     /// Whether the claim with the users is on its way out: it stays as long as the pod does, so the pod must not be touched.

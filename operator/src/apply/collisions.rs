@@ -12,6 +12,9 @@ use super::{Child, Work};
 use crate::error::Error;
 use crate::names;
 
+/// How often it is tried again when somebody else was quicker.
+const TRIES: u32 = 5;
+
 impl Work<'_> {
     /// Applies what was refused for what is in its way, if that is the cause.
     pub(super) async fn apply_past_collisions<K: Child>(
@@ -55,17 +58,38 @@ impl Work<'_> {
             .request(&doing, api.patch(name, &parameters, &Patch::Apply(wanted)))
             .await?;
         // Else what was cleared would stay when it is no longer wanted: it has two owners.
-        let account = applied.managed_fields().iter();
-        let account = account
-            .filter(|entry| entry.manager.as_deref() != Some(names::CLEARING_MANAGER))
-            .collect::<Vec<_>>();
-        let alone = json!({"metadata": {"resourceVersion": applied.resource_version(), "managedFields": account}});
-        self.context
-            .request(
-                &doing,
-                api.patch(name, &PatchParams::default(), &Patch::Merge(&alone)),
-            )
-            .await
+        self.own_alone(api, applied, &doing).await
+    }
+
+    async fn own_alone<K: Child>(
+        &self,
+        api: &Api<K>,
+        mut object: K,
+        doing: &str,
+    ) -> Result<K, Error> {
+        let name = object.name_any();
+        let parameters = PatchParams::default();
+        let mut tries = 0;
+        loop {
+            let account = object.managed_fields().iter();
+            let account = account
+                .filter(|entry| entry.manager.as_deref() != Some(names::CLEARING_MANAGER))
+                .collect::<Vec<_>>();
+            let alone = json!({"metadata": {"resourceVersion": object.resource_version(), "managedFields": account}});
+            let alone = Patch::Merge(&alone);
+            let written = api.patch(&name, &parameters, &alone);
+            match self.context.request(doing, written).await {
+                // Its controller has written its status meanwhile.
+                Err(Error::Api { source, .. })
+                    if tries < TRIES
+                        && matches!(&*source, kube::Error::Api(status) if status.is_conflict()) =>
+                {
+                    tries += 1;
+                    object = self.context.read(api.get(&name)).await?;
+                }
+                written => return written,
+            }
+        }
     }
 }
 

@@ -48,11 +48,17 @@ impl Work<'_> {
             Some(owner) => format!("is controlled by {} {}", owner.kind, owner.name),
             None => "was not made by this stack".to_owned(),
         };
+        let remedy = if is_data && controller.is_none() {
+            format!(
+                "if it is this stack's, say so: {}; else give the stack another name",
+                names::bring_in(kind, name, &self.stack.name)
+            )
+        } else {
+            "rename or delete it, or give the stack another name".to_owned()
+        };
         Err(Error::Stalled {
             reason: Reason::NameTaken,
-            message: format!(
-                "{kind} {name} {whose}: rename or delete it, or give the stack another name"
-            ),
+            message: format!("{kind} {name} {whose}: {remedy}"),
         })
     }
 }

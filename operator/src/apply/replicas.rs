@@ -56,7 +56,8 @@ impl Work<'_> {
                     .deeds
                     .get(&Deed::ResourcesMade)
                     .is_some_and(|all| all.contains(&made));
-                if !is_new {
+                let is_changed = scaled.resource_version() != deployment.resource_version();
+                if !is_new && is_changed {
                     let before = live.unwrap_or(1);
                     self.did(
                         Deed::Scaled,

@@ -1,6 +1,7 @@
 //! The signing key that the operator makes: once.
 
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -10,6 +11,16 @@ use crate::error::Error;
 use crate::hash::hash;
 use crate::names::{self, Component};
 use crate::reason::Deed;
+
+/// There was none before.
+const MADE: &str = "made";
+/// There was another before.
+const REMADE: &str = "remade";
+
+fn has_annotation(metadata: &ObjectMeta, name: &str) -> bool {
+    let annotations = metadata.annotations.as_ref();
+    annotations.is_some_and(|annotations| annotations.contains_key(name))
+}
 
 impl Work<'_> {
     /// Makes the signing key once, and tells whether there is one. Later only its labels and its owner are ours, and its content is nobody's
@@ -77,6 +88,10 @@ impl Work<'_> {
                 api.patch_metadata(&name, &parameters, &Patch::Apply(&value)),
             )
             .await?;
+        let is_first = !has_annotation(&live, names::APPLIED_HASH);
+        if is_first && has_annotation(&live, names::SIGNING_KEY) {
+            self.tell_of_key(&name, &live);
+        }
         if let Some(new) = new {
             let contents = &self.context.contents;
             contents.put(&applied.metadata, names::JWT_KEY, &new);
@@ -84,14 +99,45 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Whether there were users before: what they hold is signed with another key.
+    fn had_users(&self) -> bool {
+        let (namespace, stack) = (&self.stack.namespace, &self.stack.name);
+        let stores = &self.context.stores;
+        let auth = self.stack.name_of(Component::Auth);
+        stores.stateful_sets.find(namespace, &auth).is_some()
+            || stores
+                .claims
+                .find(namespace, &names::claim(stack))
+                .is_some()
+    }
+
+    fn tell_of_key(&mut self, name: &str, live: &ObjectMeta) {
+        let annotations = live.annotations.as_ref();
+        let story = annotations.and_then(|annotations| annotations.get(names::SIGNING_KEY));
+        if story.is_some_and(|story| story == REMADE) {
+            let note = format!(
+                "the signing key was gone, and another one was made in Secret {name}: all sessions have ended"
+            );
+            self.did(Deed::SigningKeyRemade, note);
+        } else {
+            let note = format!("the key that signs tokens was made in Secret {name}: back it up");
+            self.did(Deed::SigningKeyMade, note);
+        }
+    }
+
     /// Without an owner: who makes the object owns its fields, and the owner must be able to go again.
-    async fn make_key(&mut self, api: &Api<Secret>, wanted: &Secret) -> Result<Secret, Error> {
+    async fn make_key(&self, api: &Api<Secret>, wanted: &Secret) -> Result<Secret, Error> {
         let parameters = PostParams {
             field_manager: Some(names::KEY_MANAGER.to_owned()),
             ..PostParams::default()
         };
         let mut secret = wanted.clone();
         secret.metadata.owner_references = None;
+        // Told once its metadata is applied: also if this request is done and not answered.
+        let story = if self.had_users() { REMADE } else { MADE };
+        secret
+            .annotations_mut()
+            .insert(names::SIGNING_KEY.to_owned(), story.to_owned());
         let name = secret.name_any();
         let doing = format!("making Secret {name}");
         let made = self
@@ -104,24 +150,6 @@ impl Work<'_> {
             }
             other => other,
         })?;
-        // There were users before: what they hold is signed with another key.
-        let (namespace, stack) = (&self.stack.namespace, &self.stack.name);
-        let stores = &self.context.stores;
-        let auth = self.stack.name_of(Component::Auth);
-        let had_users = stores.stateful_sets.find(namespace, &auth).is_some()
-            || stores
-                .claims
-                .find(namespace, &names::claim(stack))
-                .is_some();
-        if had_users {
-            let note = format!(
-                "the signing key was gone, and another one was made in Secret {name}: all sessions have ended"
-            );
-            self.did(Deed::SigningKeyRemade, note);
-        } else {
-            let note = format!("the key that signs tokens was made in Secret {name}: back it up");
-            self.did(Deed::SigningKeyMade, note);
-        }
         Ok(made)
     }
 }

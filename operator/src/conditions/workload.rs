@@ -45,10 +45,12 @@ pub(super) fn workload(
     let is_rolling = updated < wanted || total > updated;
     // What keeps pods from being available says more than that they are not.
     if let Some(trouble) = trouble.filter(|_| available < wanted || is_rolling) {
-        let message = format!(
-            "{kind} {name}: {available} of {wanted} pods are available. {}",
-            trouble.message
-        );
+        let how = if is_rolling {
+            format!("is rolling out: {updated} of {wanted} pods are as asked")
+        } else {
+            format!("has {available} of {wanted} pods available")
+        };
+        let message = format!("{kind} {name} {how}. {}", trouble.message);
         return fails(trouble.reason, message);
     }
     if is_rolling {

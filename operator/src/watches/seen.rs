@@ -32,11 +32,13 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Seen<K> {
 
     /// The objects that are controlled by an owner.
     pub fn owned_by(&self, namespace: &str, uid: &str) -> Vec<Arc<K>> {
-        self.0.state_filter(|object| {
+        let mut found = self.0.state_filter(|object| {
             let owners = object.meta().owner_references.iter().flatten();
             let mut controllers = owners.filter(|owner| owner.controller == Some(true));
             object.meta().namespace.as_deref() == Some(namespace)
                 && controllers.any(|owner| owner.uid == uid)
-        })
+        });
+        found.sort_by(|one, other| one.meta().name.cmp(&other.meta().name));
+        found
     }
 }

@@ -72,9 +72,10 @@ impl Elector {
                 }
                 Err(error) => warn!(%error, "the lease cannot be asked for, will try again"),
             }
+            // Twice as often as the other renews: a lease that lapses is noticed soon.
             sleep(
                 self.retry_period()
-                    .mul_f64(rand::rng().random_range(1.0..1.2)),
+                    .mul_f64(rand::rng().random_range(0.5..0.6)),
             )
             .await;
         }

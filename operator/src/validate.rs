@@ -2,7 +2,7 @@
 //!
 //! The API server has held the rules of the schema. What is left are the ones that need to know more than the resource.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -252,10 +252,19 @@ fn troubles(references: &References) -> Vec<Trouble> {
         let kind = source.kind();
         let (reason, message) = match found {
             Found::Usable(_) | Found::Absent => continue,
-            Found::ObjectMissing => (
-                Reason::SecretMissing,
-                format!("{kind} {name} is not there: make it, with the key {key}"),
-            ),
+            Found::ObjectMissing => {
+                let of_same = references.needs.iter().filter(|(other, found)| {
+                    *found == Found::ObjectMissing && (other.source, &other.name) == (*source, name)
+                });
+                let keys = of_same.map(|(other, _)| other.key.as_str());
+                let keys = keys.collect::<BTreeSet<_>>();
+                let word = if keys.len() == 1 { "key" } else { "keys" };
+                let keys = keys.into_iter().collect::<Vec<_>>().join(" and ");
+                (
+                    Reason::SecretMissing,
+                    format!("{kind} {name} is not there: make it, with the {word} {keys}"),
+                )
+            }
             Found::KeyMissing => (
                 Reason::SecretMissing,
                 format!(

@@ -105,8 +105,27 @@ impl Lab {
         }
     }
 
-    /// Makes the Secrets, then all stacks.
-    pub async fn create(&self) {
+    /// Makes volumes for the claims, which nobody else here does, and the Secrets.
+    pub async fn prepare(&self) {
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "PersistentVolume"));
+        let volumes = Api::<DynamicObject>::all_with(self.client.clone(), &kind);
+        let made = stream::iter(0..self.count).for_each_concurrent(CREATORS, |number| {
+            let volumes = volumes.clone();
+            let claim = format!("{}-auth-data", name_of(number));
+            let volume = object(json!({
+                "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": claim},
+                "spec": {
+                    "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+                    "claimRef": {"namespace": self.namespace, "name": claim},
+                    "hostPath": {"path": "/nowhere"},
+                },
+            }));
+            async move {
+                let made = volumes.create(&PostParams::default(), &volume).await;
+                made.unwrap();
+            }
+        });
+        made.await;
         let secrets = self.api("", "v1", "Secret");
         for name in [CHANGED, UNCHANGED] {
             let secret = object(json!({
@@ -116,6 +135,10 @@ impl Lab {
             let made = secrets.create(&PostParams::default(), &secret).await;
             made.unwrap();
         }
+    }
+
+    /// Makes all stacks.
+    pub async fn create(&self) {
         let users = self.users();
         let stacks = self.stacks();
         let created = stream::iter(0..self.count).for_each_concurrent(CREATORS, |number| {

@@ -89,6 +89,7 @@ struct Measured {
 
 impl Measured {
     async fn of(lab: &mut Lab) -> Self {
+        lab.prepare().await;
         let began = now();
         lab.create().await;
         let created_seconds = now().duration_since(began).as_secs_f64();

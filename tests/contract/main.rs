@@ -22,6 +22,7 @@ mod hostile;
 mod journey;
 mod login;
 mod logs;
+mod monitoring;
 mod observing;
 mod pictures;
 mod readme;

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use axum::http::Method;
 use serde_json::{Value, json};
-use transcription_tests::cluster::{Operator, whisper_stack};
+use transcription_tests::api_proxy::{ApiProxy, Fault};
+use transcription_tests::cluster::{Operator, Start, control_plane, whisper_stack};
 use transcription_tests::process::eventually;
 
 /// How soon another operator works after one has died.
@@ -124,6 +126,35 @@ async fn one_that_is_asked_to_end_does_so_soon_and_lets_the_other_begin_at_once(
     })
     .await;
     assert_eq!(changes(&writers(&second)), 1, "one after the other");
+}
+
+#[tokio::test]
+async fn one_that_does_not_see_everything_leaves_the_lease_to_others_and_says_so() {
+    let plane = control_plane().await;
+    let proxy = ApiProxy::start(&plane).await;
+    proxy.fail(Method::GET, "/pods", Fault::Late(Duration::from_mins(10)));
+    let namespace = plane.namespace("blind").await;
+    let start = Start {
+        server: Some(&proxy.url),
+        settings: &[("WATCH_STALE_AFTER_SECONDS", "5")],
+        is_awaited: false,
+        ..Start::default()
+    };
+
+    let blind = Operator::start_as(plane, namespace, start).await;
+
+    eventually("it says so", async || {
+        let (status, body) = blind.ask("/healthz").await;
+        status == 503 && body.contains("not seen within 5 s: pods")
+    })
+    .await;
+    assert_eq!(blind.ask("/readyz").await.0, 503);
+    assert_eq!(blind.get("lease", "transcription-operator").await, None);
+    let other = blind.another().await;
+    other.put(&whisper_stack("demo")).await;
+    other
+        .until("statefulset", "demo-auth", "is made", |_| true)
+        .await;
 }
 
 #[tokio::test]

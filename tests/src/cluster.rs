@@ -92,6 +92,8 @@ pub struct Start<'a> {
     pub watched: Option<&'a str>,
     /// Further settings.
     pub settings: &'a [(&'a str, &'a str)],
+    /// Whether it is waited for until it is ready.
+    pub is_awaited: bool,
 }
 
 impl Default for Start<'_> {
@@ -101,6 +103,7 @@ impl Default for Start<'_> {
             server: None,
             watched: None,
             settings: &[],
+            is_awaited: true,
         }
     }
 }
@@ -166,6 +169,7 @@ impl Operator {
             server,
             watched,
             settings,
+            is_awaited,
         } = start;
         let watched = watched.unwrap_or(&namespace);
         let mut account = account(&plane, &namespace, watched).await;
@@ -195,7 +199,9 @@ impl Operator {
             plane,
             _folder: folder,
         };
-        eventually("the operator is ready", async || this.is_ready().await).await;
+        if is_awaited {
+            eventually("the operator is ready", async || this.is_ready().await).await;
+        }
         this
     }
 

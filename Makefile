@@ -41,7 +41,9 @@ demo: model build ## Transcribes a recording and ends.
 test: lint build slim ## Lints, then runs all tests. Installs what they need.
 	@for part in whisper-base whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool ffmpeg faster-whisper openapi-spec-validator schemathesis playwright chromium etcd kubernetes; do tests/lab/fetch.sh $$part || exit 1; done
 	@echo "Most tests wait more than they compute: four at a time ..."
-	cargo test --release --workspace --locked --lib --test contract --test black_box --test control_plane --test cluster -- --test-threads 4
+	cargo test --release --workspace --locked --lib --test contract --test black_box --test control_plane -- --test-threads 4
+	@echo "The operator's tests wait even more, for leases that lapse and for three minutes in which nothing may happen ..."
+	cargo test --release --workspace --locked --test cluster -- --test-threads 6
 	@echo "Whisper's tests take all cores and some minutes: one after another ..."
 	cargo test --release --workspace --locked --test whisper -- --test-threads 1
 

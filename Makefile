@@ -14,10 +14,6 @@ recording := tests/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav
 # Everything is always built together: another selection of packages has other features, and would build again.
 cargo_build := cargo build --release --workspace --bins --locked
 
-# The slim transcription service is built alone and apart: together with the others it would be built with Whisper.
-slim_target := $(built)/slim
-slim_bin := $(slim_target)/$(machine)/release
-
 # What `build_info` tells: the commit that was built.
 export BUILD_REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 export WHISPER_MODEL := $(or $(WHISPER_MODEL),$(LAB_CACHE)/models/base)
@@ -27,7 +23,7 @@ run demo: export RUST_LOG ?= warn
 run demo: export TRANSCRIPTION_ENGINE ?= whisper
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint build slim images e2e cluster cluster-down generate bench bench-operator bench-whisper prepare sources engine model
+.PHONY: help run demo test lint build images e2e cluster cluster-down generate bench bench-operator bench-whisper prepare sources engine model
 
 help: ## Lists the commands.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -38,7 +34,7 @@ run: model build ## Transcribes a recording, then serves on ports 8001 and 8000 
 demo: model build ## Transcribes a recording and ends.
 	@"$(bin)/transcription-standalone" demo $(recording)
 
-test: lint build slim ## Lints, then runs all tests. Installs what they need.
+test: lint build ## Lints, then runs all tests. Installs what they need.
 	@for part in whisper-base whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool ffmpeg faster-whisper openapi-spec-validator schemathesis playwright chromium etcd kubernetes; do tests/lab/fetch.sh $$part || exit 1; done
 	@echo "Most tests wait more than they compute: four at a time ..."
 	cargo test --release --workspace --locked --lib --test contract --test black_box --test control_plane -- --test-threads 4
@@ -56,21 +52,17 @@ build: sources ## Builds the programs into target/<machine>/release.
 	@[ -e "$(bin)/transcription-standalone" ] || echo "Building. The first time takes about a quarter of an hour on 2 cores and 3 GB of disk; while C++ is built the count stands still for some minutes."
 	$(cargo_build)
 
-slim: sources
-	@[ -e "$(slim_bin)/transcription-service" ] || echo "Building the transcription service without Whisper, beside the other (a few minutes the first time) ..."
-	cargo build --release --locked --package transcription-service --target-dir "$(slim_target)"
-
-images: engine build slim ## Builds the container images. Needs a Docker Engine.
+images: engine build ## Builds the container images. Needs a Docker Engine.
 	@for part in whisper-base busybox; do tests/lab/fetch.sh $$part || exit 1; done
-	@tests/lab/images.sh "$(bin)" "$(slim_bin)"
+	@tests/lab/images.sh "$(bin)"
 
-e2e: build slim ## Tests the images, and the stack on a Kubernetes node. Needs root; installs Docker Engine and containerd.
+e2e: build ## Tests the images, and the stack on a Kubernetes node. Needs root; installs Docker Engine and containerd.
 	@for part in whisper-base busybox seaweedfs boto3 docker etcd kubernetes coredns node; do tests/lab/fetch.sh $$part || exit 1; done
 	cargo test --release --workspace --locked --test images --test node -- --test-threads 2
 
-cluster: build slim ## Starts a Kubernetes cluster of one node to play with, with the images on it. The node needs root.
+cluster: build ## Starts a Kubernetes cluster of one node to play with, with the images on it. The node needs root.
 	@for part in whisper-base busybox seaweedfs docker etcd kubernetes coredns node; do tests/lab/fetch.sh $$part || exit 1; done
-	@"$(bin)/cluster" up "$(abspath $(bin))" "$(abspath $(slim_bin))"
+	@"$(bin)/cluster" up "$(abspath $(bin))"
 
 cluster-down: ## Ends that cluster.
 	@"$(bin)/cluster" down

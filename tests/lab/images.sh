@@ -1,12 +1,11 @@
 #!/bin/sh
 # Builds the images from programs that are there already, as the Dockerfile builds them from source: it finds them in an image of
 # their own, and compiles nothing.
-# Usage: images.sh FOLDER SLIM_FOLDER, where the programs are, and the transcription service without Whisper.
+# Usage: images.sh FOLDER, where the programs are.
 set -eu
 cd "$(dirname "$0")/../.."
 
 programs="$1"
-slim="$2"
 cache="${LAB_CACHE:-$HOME/.cache/transcription-lab}"
 prefix="${IMAGE_PREFIX:-ghcr.io/transcription-stack}"
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -31,7 +30,8 @@ mkdir -p "$root/bin" "$root/out/certs" "$root/out/whisper" "$root/out/models"
 cp "$cache/busybox-static/bin/busybox" "$root/bin/busybox"
 for name in sh cat chmod cp mkdir; do ln -s busybox "$root/bin/$name"; done
 cat /usr/share/ca-certificates/mozilla/*.crt >"$root/out/certs/ca-certificates.crt"
-cp "$programs/auth-service" "$programs/transcription-operator" "$slim/transcription-service" "$root/out"
+cp "$programs/auth-service" "$programs/transcription-operator" "$root/out"
+cp "$programs/transcription-service-slim" "$root/out/transcription-service"
 cp "$programs/transcription-service" "$root/out/whisper"
 cp -R "$cache/models/base" "$root/out/models"
 # Whatever they are here, all may read them there.

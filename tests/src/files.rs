@@ -25,24 +25,6 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// The transcription service as it is built alone, without Whisper.
-pub fn slim_binary() -> PathBuf {
-    let whole = binary("transcription-service");
-    // In target/<machine>/release, and in target/slim/<machine>/release.
-    let of_machine = whole.ancestors().nth(2).unwrap();
-    let machine = of_machine.file_name().unwrap();
-    let path = of_machine
-        .with_file_name("slim")
-        .join(machine)
-        .join("release/transcription-service");
-    assert!(
-        path.exists(),
-        "{} is not built: run the tests by `make test`",
-        path.display()
-    );
-    path
-}
-
 /// A recording in `tests/data/librivox`.
 pub fn recording(name: &str) -> PathBuf {
     data("librivox").join(name)

@@ -152,6 +152,7 @@ fn table<'a>(settings: impl IntoIterator<Item = &'a Setting>) -> String {
         };
         format!("| `{name}` | {default} | {} |\n", about.replace('|', "\\|"))
     });
-    let head = "| setting | default | what it is |\n|---|---|---|\n".to_owned();
-    std::iter::once(head).chain(rows).collect()
+    let rows = rows.collect::<String>();
+    assert!(!rows.is_empty(), "a table without settings");
+    format!("| setting | default | what it is |\n|---|---|---|\n{rows}")
 }

@@ -5,10 +5,10 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::Mutex;
 use transcription_lab::docker::Docker;
+use transcription_lab::images::build;
 pub use transcription_lab::images::{OURS as ALL, name as image};
-use transcription_lab::images::{Programs, build};
 
-use crate::files::{binary, slim_binary};
+use crate::files::binary;
 
 /// The transcription service that carries Whisper and its model.
 pub const WHISPER: &str = "transcription-service-whisper";
@@ -35,10 +35,6 @@ pub async fn engine() -> Arc<Docker> {
 }
 
 /// Where this program's neighbours are.
-pub fn programs() -> Programs {
-    let folder = |program: PathBuf| program.parent().unwrap().to_owned();
-    Programs {
-        all: folder(binary("auth-service")),
-        slim: folder(slim_binary()),
-    }
+pub fn programs() -> PathBuf {
+    binary("auth-service").parent().unwrap().to_owned()
 }

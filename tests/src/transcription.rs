@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::client::{Answer, http};
-use crate::files::{binary, sha256_of, slim_binary};
+use crate::files::{binary, sha256_of};
 use crate::process::{Process, forget_peak, memory_kib, start_at_free_port};
 use crate::s3_proxy::S3Proxy;
 use crate::seaweedfs::SeaweedFs;
@@ -64,7 +64,7 @@ impl Transcription {
 
     /// Starts the service as it is built alone, without Whisper.
     pub async fn start_slim() -> Self {
-        Self::launch(&slim_binary(), [], |environment| {
+        Self::launch(&binary("transcription-service-slim"), [], |environment| {
             environment.remove("WHISPER_MODEL");
         })
         .await

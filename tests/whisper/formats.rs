@@ -112,19 +112,22 @@ async fn every_container_is_heard_at_every_rate_in_mono_and_stereo() {
 
     let mut files = 0;
     for container in CONTAINERS {
-        for rate in container.rates {
-            for channels in ["1", "2"] {
-                let rate = rate.to_string();
-                let mut arguments = container.arguments.to_vec();
-                arguments.extend(["-ar", &rate, "-ac", channels]);
-                let file = ffmpeg(&clip.wav, &arguments, container.extension).await;
-                let name = format!("{} {}", container.extension, arguments.join(" "));
-                assert_heard(&stack, &clip, file, container.extension, &name).await;
-                files += 1;
+        // What mixes channels does not know of rates.
+        let mono = container.rates.iter().map(|rate| (rate, "1"));
+        for (rate, channels) in mono.chain([(&44_100, "2"), (&8_000, "2")]) {
+            if !container.rates.contains(rate) {
+                continue;
             }
+            let rate = rate.to_string();
+            let mut arguments = container.arguments.to_vec();
+            arguments.extend(["-ar", &rate, "-ac", channels]);
+            let file = ffmpeg(&clip.wav, &arguments, container.extension).await;
+            let name = format!("{} {}", container.extension, arguments.join(" "));
+            assert_heard(&stack, &clip, file, container.extension, &name).await;
+            files += 1;
         }
     }
-    assert_eq!(files, 92);
+    assert_eq!(files, 64);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use reqwest::multipart::{Form, Part};
 use tempfile::TempDir;
-use transcription_tests::files::{binary, cached, slim_binary};
+use transcription_tests::files::{binary, cached};
 use transcription_tests::process::run;
 use transcription_tests::speech::{librivox, word_errors};
 use transcription_tests::stack::model;
@@ -179,7 +179,10 @@ async fn the_slim_binary_has_no_whisper_and_no_cpp_in_it() {
             .windows(name.len())
             .any(|window| window == name.as_bytes())
     };
-    let (whole, slim) = (binary("transcription-service"), slim_binary());
+    let (whole, slim) = (
+        binary("transcription-service"),
+        binary("transcription-service-slim"),
+    );
 
     // What stays of C++ in a program without symbols: names of types, and words of its library.
     for name in ["ctranslate2", "basic_string::append", "std::bad_alloc"] {

@@ -44,7 +44,7 @@ async fn ten_uploads_at_once_are_all_heard_in_the_order_of_their_arrival() {
     )
     .await;
     let clips = librivox();
-    let long = talk(240);
+    let long = talk(120);
     // What one takes.
     let answer = stack.transcribe("1", "first.wav", long.clone()).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -167,7 +167,7 @@ async fn one_recording_is_heard_at_a_time_unless_there_are_more_workers() {
         let start = Instant::now();
         let (long, short) = tokio::join!(
             async {
-                let answer = stack.transcribe("1", "long.wav", talk(300)).await;
+                let answer = stack.transcribe("1", "long.wav", talk(150)).await;
                 (answer, start.elapsed())
             },
             async {

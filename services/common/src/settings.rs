@@ -83,18 +83,22 @@ fn asks_for_help(args: &[OsString]) -> bool {
     named || args.iter().take_while(|arg| *arg != "--").any(is_help)
 }
 
-/// What `--help` says below the settings; the program's own lists those of `serve` too.
+/// What `--help` says below the settings; the program's own lists those of the default subcommand too.
 fn with_hints(command: Command, secret_names: &[String]) -> Command {
     let files = secret_names.iter().map(|name| format!("{name}_FILE"));
+    let files = match files.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => none,
+        some => format!("A secret may also be in a file: {some} name one.\n"),
+    };
     let hint = format!(
-        "A secret may also be in a file: {} name one.\nA file .env in the working directory is read; the environment wins. HTTPS_PROXY, NO_PROXY and further OTEL_* variables are taken as usual.",
-        files.collect::<Vec<_>>().join(", ")
+        "{files}A file .env in the working directory is read; the environment wins. HTTPS_PROXY, NO_PROXY and further OTEL_* variables are taken as usual."
     );
     let of_program = format!("{}\n{hint}", example::list_of_settings(&command));
+    let work = default_subcommand(&command).map(|work| work.get_name().to_owned());
     command
         .after_help(of_program)
         .mut_subcommands(|subcommand| {
-            if subcommand.get_name() == "serve" {
+            if Some(subcommand.get_name()) == work.as_deref() {
                 subcommand.after_help(hint.clone())
             } else {
                 subcommand
@@ -102,9 +106,14 @@ fn with_hints(command: Command, secret_names: &[String]) -> Command {
         })
 }
 
+/// What a program does that is not told what to do: its first subcommand, `serve` or `run`.
+fn default_subcommand(command: &Command) -> Option<&Command> {
+    command.get_subcommands().next()
+}
+
 fn names_of_secrets(command: &Command) -> Vec<String> {
-    let serve = command.find_subcommand("serve");
-    let args = serve.into_iter().flat_map(Command::get_arguments);
+    let work = default_subcommand(command);
+    let args = work.into_iter().flat_map(Command::get_arguments);
     args.filter(|arg| arg.is_hide_env_values_set())
         .filter_map(variable_name)
         .collect()
@@ -197,7 +206,7 @@ fn with_default_subcommand(command: &Command) -> Vec<OsString> {
         let arg = arg.to_string_lossy();
         !arg.starts_with('-') || HELP.contains(&arg.as_ref())
     });
-    if !names_one && let Some(default) = command.get_subcommands().next() {
+    if !names_one && let Some(default) = default_subcommand(command) {
         args.insert(1.min(args.len()), default.get_name().into());
     }
     args

@@ -1,7 +1,7 @@
 //! The images of the product and of what it needs around it, built on a Docker Engine from programs that are there.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -25,32 +25,24 @@ pub const GEMINI: &str = "lab/gemini-stand-in:1";
 /// How long all of it may take.
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// Where the programs are.
-pub struct Programs {
-    /// All of them.
-    pub all: PathBuf,
-    /// The transcription service without Whisper.
-    pub slim: PathBuf,
-}
-
-/// Builds our images, as `make images` does, and gives what that says.
-pub async fn build(docker: &Docker, programs: &Programs) -> String {
+/// Builds our images from the programs in a folder, as `make images` does, and gives what that says.
+pub async fn build(docker: &Docker, programs: &Path) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("images.sh");
     let mut command = Command::new(script);
     docker.name_to(&mut command);
-    command.arg(&programs.all).arg(&programs.slim);
+    command.arg(programs);
     let built = run_within(command, "", LIMIT).await;
     let errors = String::from_utf8_lossy(&built.stderr);
     assert!(built.status.success(), "{errors}");
     String::from_utf8(built.stdout).unwrap()
 }
 
-/// Writes our images and those that a stack needs around it into an archive, for a node.
-pub async fn save(docker: &Docker, programs: &Programs, archive: &Path) {
+/// Writes our images, and those that a stack needs around it, into an archive for a node.
+pub async fn save(docker: &Docker, programs: &Path, archive: &Path) {
     let folder = TempDir::new().unwrap();
     let context = folder.path();
     let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/Dockerfile");
-    let stand_in = programs.all.join("gemini-stand-in");
+    let stand_in = programs.join("gemini-stand-in");
     for (from, name) in [
         (recipe, "Dockerfile"),
         (cached("seaweedfs-4.48/weed"), "weed"),

@@ -2,19 +2,21 @@
 
 use clap::{Arg, Command, CommandFactory};
 
-use super::variable_name;
+use super::{default_subcommand, variable_name};
 
 const WIDTH: usize = 110;
 
-/// Every setting of the subcommand `serve`, with what it is for and its default.
+/// Every setting of the default subcommand, with what it is for and its default.
 pub fn env_example<T: CommandFactory>(title: &str) -> String {
     let command = T::command();
     let mut text = format!(
         "# {title}\n#\n# Made by `make generate` from the settings in the code: change those, not this file. Copy it to .env.\n# What is \
          commented out shows the default, or an example where there is none.\n"
     );
-    let serve = command.find_subcommand("serve");
-    for arg in serve.into_iter().flat_map(Command::get_arguments) {
+    for arg in default_subcommand(&command)
+        .into_iter()
+        .flat_map(Command::get_arguments)
+    {
         if let Some(name) = variable_name(arg) {
             text.push_str(&entry(arg, &name));
         }
@@ -35,11 +37,12 @@ pub struct Setting {
     pub about: String,
 }
 
-/// Every setting of the subcommand `serve`.
+/// Every setting of the default subcommand.
 pub fn settings<T: CommandFactory>() -> Vec<Setting> {
     let command = T::command();
-    let serve = command.find_subcommand("serve");
-    let args = serve.into_iter().flat_map(Command::get_arguments);
+    let args = default_subcommand(&command)
+        .into_iter()
+        .flat_map(Command::get_arguments);
     args.filter_map(|arg| {
         let name = variable_name(arg)?;
         Some(Setting {
@@ -52,11 +55,12 @@ pub fn settings<T: CommandFactory>() -> Vec<Setting> {
     .collect()
 }
 
-/// Every setting of the subcommand `serve`, for the help of the program.
+/// Every setting of the default subcommand, for the help of the program.
 pub fn list_of_settings(command: &Command) -> String {
-    let serve = command.find_subcommand("serve");
-    let args = serve.into_iter().flat_map(Command::get_arguments);
-    let settings = args.filter_map(|arg| {
+    let Some(work) = default_subcommand(command) else {
+        return String::new();
+    };
+    let settings = work.get_arguments().filter_map(|arg| {
         let name = variable_name(arg)?;
         let default = default_of(arg);
         let default = default.map_or_else(String::new, |value| format!(" Default: {value}"));
@@ -66,7 +70,8 @@ pub fn list_of_settings(command: &Command) -> String {
         ))
     });
     format!(
-        "Settings of serve, each an environment variable and a flag:\n{}",
+        "Settings of {}, each an environment variable and a flag:\n{}",
+        work.get_name(),
         settings.collect::<Vec<_>>().concat()
     )
 }

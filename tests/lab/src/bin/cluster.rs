@@ -9,7 +9,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 use transcription_lab::docker::Docker;
 use transcription_lab::files::cache;
-use transcription_lab::images::{self, Programs};
+use transcription_lab::images;
 use transcription_lab::kubernetes::{ControlPlane, Node};
 
 /// How long a cluster may take to start; the first one is read from a cold disk.
@@ -36,29 +36,26 @@ struct Cli {
 #[derive(Subcommand)]
 enum Action {
     /// Starts a cluster that stays, with our images on its node.
-    Up(Folders),
+    Up(Folder),
     /// Ends it.
     Down,
     /// Is the cluster until it is told to end.
     #[command(hide = true)]
-    Keep(Folders),
+    Keep(Folder),
 }
 
 /// Where the programs are.
 #[derive(clap::Args)]
-struct Folders {
-    /// All of them.
+struct Folder {
     programs: PathBuf,
-    /// The transcription service without Whisper.
-    slim: PathBuf,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match Cli::parse().command {
-        Action::Up(folders) => up(&folders).await,
+        Action::Up(folder) => up(&folder).await,
         Action::Down => down().await,
-        Action::Keep(folders) => keep(folders).await,
+        Action::Keep(folder) => keep(folder).await,
     }
 }
 
@@ -75,7 +72,7 @@ fn process_file() -> PathBuf {
     clippy::zombie_processes,
     reason = "it goes on when this program has ended"
 )]
-async fn up(folders: &Folders) -> ExitCode {
+async fn up(folder: &Folder) -> ExitCode {
     if running().is_some() && kubeconfig().exists() {
         println!("A cluster is already running.");
         tell();
@@ -88,8 +85,7 @@ async fn up(folders: &Folders) -> ExitCode {
     let output = File::create(&log).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .arg("keep")
-        .arg(&folders.programs)
-        .arg(&folders.slim)
+        .arg(&folder.programs)
         .stdin(Stdio::null())
         .stdout(output.try_clone().unwrap())
         .stderr(output)
@@ -159,11 +155,11 @@ fn running() -> Option<u32> {
     command.contains("cluster keep").then_some(process)
 }
 
-async fn keep(folders: Folders) -> ExitCode {
+async fn keep(folder: Folder) -> ExitCode {
     let mut end = signal(SignalKind::terminate()).unwrap();
     if is_root() {
         let node = Node::start().await;
-        bring_images(&node, folders).await;
+        bring_images(&node, &folder.programs).await;
         publish(&node);
         end.recv().await;
     } else {
@@ -179,16 +175,11 @@ async fn keep(folders: Folders) -> ExitCode {
 }
 
 /// The engine is only needed for this.
-async fn bring_images(node: &Node, folders: Folders) {
-    let Folders { programs, slim } = folders;
-    let programs = Programs {
-        all: programs,
-        slim,
-    };
+async fn bring_images(node: &Node, programs: &Path) {
     let docker = Docker::start().await;
-    print!("{}", images::build(&docker, &programs).await);
+    print!("{}", images::build(&docker, programs).await);
     let archive = node.folder().join("images.tar");
-    images::save(&docker, &programs, &archive).await;
+    images::save(&docker, programs, &archive).await;
     node.import_image(&archive).await;
     let _ = fs::remove_file(archive);
 }

@@ -1,7 +1,6 @@
 //! What an operator does by hand, beside a running server.
 
 use std::io::{self, BufRead, IsTerminal};
-use std::path::Path;
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
@@ -9,7 +8,7 @@ use transcription_common::jwt::SecretKey;
 use transcription_common::settings::say;
 
 use crate::account::{Email, NewPassword, Username};
-use crate::config::{DatabaseSettings, PasswordSettings, UserCommand};
+use crate::config::{DatabaseSettings, MakeKeySettings, PasswordSettings, UserCommand};
 use crate::database::{Database, UseLock};
 use crate::error::Error;
 use crate::passwords;
@@ -87,8 +86,27 @@ pub async fn user(command: UserCommand) -> anyhow::Result<()> {
 }
 
 /// Makes a signing key. A file that is there is never overwritten.
-pub fn make_key(file: &Path) -> anyhow::Result<()> {
+pub fn make_key(settings: &MakeKeySettings) -> anyhow::Result<()> {
+    let MakeKeySettings {
+        file,
+        if_needed,
+        given_key,
+        given_file,
+    } = settings;
     let shown = file.display();
+    if *if_needed {
+        // What prepares the start of several services has the settings of all of them.
+        anyhow::ensure!(
+            given_key.is_none() || given_file.is_none(),
+            "JWT_SECRET_KEY and JWT_SECRET_KEY_FILE are both set: services that have one each take no tokens of one another; set the same one for all of them"
+        );
+        if given_key.is_some() {
+            return say("None is needed: JWT_SECRET_KEY is set.");
+        }
+        if file.exists() {
+            return say(&format!("Kept: {shown}."));
+        }
+    }
     SecretKey::generate()?
         .write_new(file)
         .map_err(|error| match error.kind() {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use secrecy::SecretString;
 use transcription_common::jwt;
 use transcription_common::server::{ServerSettings, management_address};
 use transcription_common::telemetry::TelemetrySettings;
@@ -50,12 +51,25 @@ pub enum Command {
         database: DatabaseSettings,
     },
     /// Makes a signing key, in a new file that only its owner can read.
-    MakeKey {
-        /// The file. It must not be there.
-        file: PathBuf,
-    },
+    MakeKey(MakeKeySettings),
     /// Asks the service of this container whether it is ready.
     Healthcheck(HealthcheckSettings),
+}
+
+/// What `make-key` makes, and when.
+#[derive(Clone, Debug, Args)]
+pub struct MakeKeySettings {
+    /// The file. It must not be there.
+    pub file: PathBuf,
+    /// Make none if the file is there, or if JWT_SECRET_KEY is set. For what prepares every start.
+    #[arg(long)]
+    pub if_needed: bool,
+    /// A key that the services are given.
+    #[arg(long, env = "JWT_SECRET_KEY", hide = true)]
+    pub given_key: Option<SecretString>,
+    /// A file that they are given; it may not be there yet.
+    #[arg(long, env = "JWT_SECRET_KEY_FILE", hide = true)]
+    pub given_file: Option<PathBuf>,
 }
 
 /// What can be done with users. A user is named as at log-in: by user name or e-mail address.

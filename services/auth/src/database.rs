@@ -20,6 +20,7 @@ use tracing::warn;
 
 use crate::account::key_of;
 use crate::config::DatabaseUrl;
+use crate::ownership;
 
 /// How long a statement waits for another process (a `user add`, say) that writes.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
@@ -283,8 +284,11 @@ fn lock_file(url: &DatabaseUrl, suffix: &str) -> anyhow::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o600);
     options.open(&path).map_err(|error| {
+        let advice = of_permissions(&url.path, &error).unwrap_or_else(|| {
+            "let the user that the service runs as write in that folder".to_owned()
+        });
         anyhow::anyhow!(
-            "the lock {} beside the database cannot be made ({error}): let the user that the service runs as write in that folder",
+            "the lock {} beside the database cannot be made ({error}): {advice}",
             path.display()
         )
     })
@@ -293,14 +297,21 @@ fn lock_file(url: &DatabaseUrl, suffix: &str) -> anyhow::Result<File> {
 /// A sentence for the person who started the program.
 fn cannot_be_made(path: &Path, error: &io::Error) -> anyhow::Error {
     let shown = path.display();
-    let advice = match error.kind() {
+    let by_kind = match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "let the user that the service runs as write to it and to its folder, or set DATABASE_URL to another file"
         }
         io::ErrorKind::IsADirectory => "set DATABASE_URL to a file in it",
         _ => "set DATABASE_URL to a file in a folder that can be written",
     };
+    let advice = of_permissions(path, error).unwrap_or_else(|| by_kind.to_owned());
     anyhow::anyhow!("the database {shown} cannot be made or opened for writing ({error}): {advice}")
+}
+
+/// What to do, if the reason is whose the file is.
+fn of_permissions(path: &Path, error: &io::Error) -> Option<String> {
+    let is_refused = error.kind() == io::ErrorKind::PermissionDenied;
+    is_refused.then(|| ownership::remedy(path)).flatten()
 }
 
 /// A sentence for the person who started the program.

@@ -2,7 +2,7 @@
 //!
 //! Read [`routes`] for what it answers and [`accounts`] for how an account is made and a log-in is decided: [`account`] says
 //! what a user name, an e-mail and a password must be, [`passwords`] hashes, [`guesses`] slows down whoever guesses.
-//! [`users`] is all SQL about users, [`database`] the file they are in, [`backup`] copies of it. [`commands`] are what an
+//! [`users`] is all SQL about users, [`database`] the file they are in, [`ownership`] whose that is, [`backup`] copies of it. [`commands`] are what an
 //! operator does by hand. [`error`] is what can go wrong, [`code`] how that is called. [`config`] lists the settings.
 
 use std::path::PathBuf;
@@ -37,6 +37,7 @@ pub mod database;
 pub mod error;
 pub mod guesses;
 pub mod metrics;
+pub mod ownership;
 pub mod passwords;
 pub mod routes;
 pub mod users;

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Command::User(command) => server::run(commands::user(command)),
         Command::Backup { file, database } => server::run(backup::write(file, database)),
         Command::Restore { file, database } => server::run(backup::restore(file, database)),
-        Command::MakeKey { file } => commands::make_key(&file),
+        Command::MakeKey(settings) => commands::make_key(&settings),
         Command::Healthcheck(settings) => {
             let address = settings.management_addr.unwrap_or(settings.listen_addr);
             server::run(management::healthcheck(address))

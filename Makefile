@@ -56,9 +56,9 @@ images: engine build ## Builds the container images. Needs a Docker Engine.
 	@for part in whisper-base busybox; do tests/lab/fetch.sh $$part || exit 1; done
 	@tests/lab/images.sh "$(bin)"
 
-e2e: build ## Tests the images, and the stack on a Kubernetes node. Needs root; installs Docker Engine and containerd.
-	@for part in whisper-base busybox seaweedfs boto3 docker etcd kubernetes coredns node; do tests/lab/fetch.sh $$part || exit 1; done
-	cargo test --release --workspace --locked --test images --test node -- --test-threads 2
+e2e: build ## Tests the images, Compose, and the stack on a Kubernetes node. Needs root; installs Docker Engine and containerd.
+	@for part in whisper-base busybox seaweedfs boto3 docker compose promtool etcd kubernetes coredns node; do tests/lab/fetch.sh $$part || exit 1; done
+	cargo test --release --workspace --locked --test images --test compose --test node -- --test-threads 2
 
 cluster: build ## Starts a Kubernetes cluster of one node to play with, with the images on it. The node needs root.
 	@for part in whisper-base busybox seaweedfs docker etcd kubernetes coredns node; do tests/lab/fetch.sh $$part || exit 1; done

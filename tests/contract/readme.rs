@@ -17,7 +17,11 @@ use transcription_tests::stack::{Standalone, TwoServices, transcription_environm
 const README: &str = "README.md";
 const OPERATING: &str = "docs/operating.md";
 /// What no test here runs, and why.
-const RUN_ELSEWHERE: [(&str, &str); 8] = [
+const RUN_ELSEWHERE: [(&str, &str); 12] = [
+    ("docker compose ", "tests/compose runs it"),
+    ("AUTH_ENV_FILE=", "so does it this"),
+    ("COMPOSE_PROFILES=", "this"),
+    ("docker run --rm --network none --volumes-from", "and this"),
     ("kubectl ", "tests/node runs it on a node"),
     (
         "echo \"correct horse battery\" | kubectl",

@@ -2,6 +2,7 @@
 # Builds the images from programs that are there already, as the Dockerfile builds them from source: it finds them in an image of
 # their own, and compiles nothing.
 # Usage: images.sh FOLDER, where the programs are.
+# With BUILDER in the environment it makes no more than the image with the programs, of that name, for who builds the others in another way.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -9,14 +10,15 @@ programs="$1"
 cache="${LAB_CACHE:-$HOME/.cache/transcription-lab}"
 prefix="${IMAGE_PREFIX:-ghcr.io/transcription-stack}"
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
-builder="transcription-stack-programs:$$"
+builder="${BUILDER:-transcription-stack-programs:$$}"
 
 work=""
 clean() {
+    rm -rf "$work"
+    [ -z "${BUILDER:-}" ] || return 0
     # What no name is left for: the stages that brought the programs along.
     docker image rm "$builder" >/dev/null 2>&1 || :
     docker image prune --force --filter label=dev.transcription.stage=builder >/dev/null 2>&1 || :
-    rm -rf "$work"
 }
 trap '[ -z "$work" ] || clean' EXIT
 trap 'exit 129' HUP
@@ -37,6 +39,7 @@ cp -R "$cache/models/base" "$root/out/models"
 # Whatever they are here, all may read them there.
 chmod -R a+rX,go-w "$root"
 tar -C "$root" -c . | docker import --change 'ENV PATH=/bin' - "$builder" >/dev/null
+[ -z "${BUILDER:-}" ] || exit 0
 
 for target in auth-service transcription-service transcription-operator transcription-service-whisper; do
     case $target in

@@ -37,9 +37,8 @@ pub fn remedy(database: &Path) -> Option<String> {
 /// Whether it is there and another's, and no folder that is everybody's.
 fn is_anothers(file: &Path, user: u32) -> bool {
     let is_root = file.parent().is_none();
-    fs::metadata(file).is_ok_and(|of_file| {
-        of_file.uid() != user && of_file.mode() & STICKY == 0 && !is_root
-    })
+    fs::metadata(file)
+        .is_ok_and(|of_file| of_file.uid() != user && of_file.mode() & STICKY == 0 && !is_root)
 }
 
 /// As a shell takes it for one word.
@@ -59,7 +58,10 @@ mod tests {
 
     #[test]
     fn a_path_is_one_word_for_a_shell() {
-        assert_eq!(quoted(Path::new("/app/data/auth.db-wal")), "/app/data/auth.db-wal");
+        assert_eq!(
+            quoted(Path::new("/app/data/auth.db-wal")),
+            "/app/data/auth.db-wal"
+        );
         assert_eq!(quoted(Path::new("/a b/it's")), r"'/a b/it'\''s'");
     }
 
@@ -69,7 +71,10 @@ mod tests {
         fs::write(folder.path().join("auth.db"), "").unwrap();
         assert_eq!(remedy(&folder.path().join("auth.db")), None);
         for everybodys in ["/", "/tmp"] {
-            assert!(!is_anothers(Path::new(everybodys), u32::MAX), "{everybodys}");
+            assert!(
+                !is_anothers(Path::new(everybodys), u32::MAX),
+                "{everybodys}"
+            );
         }
         assert!(is_anothers(folder.path(), u32::MAX));
     }

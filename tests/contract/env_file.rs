@@ -171,3 +171,29 @@ async fn an_env_file_that_is_broken_is_one_line_and_a_folder_of_that_name_is_non
     let (line, _) = complaint(command).await;
     assert!(line.starts_with("BCRYPT_COST: "), "{line}");
 }
+
+#[tokio::test]
+async fn a_key_is_made_only_if_it_is_needed() {
+    let mut auth = Auth::start().await;
+    let make = ["make-key", "--if-needed", "new.key"];
+    let file = auth.folder.path().join("new.key");
+
+    let said = auth.succeed(&make, "").await;
+    assert!(said.starts_with("None is needed"), "{said}");
+    assert!(!file.exists());
+
+    // One service has the one, the other the other.
+    auth.environment
+        .insert("JWT_SECRET_KEY_FILE", "new.key".to_owned());
+    let line = auth.fail(&make, "").await;
+    assert!(line.contains("are both set"), "{line}");
+    assert!(!line.contains(SIGNING_KEY), "{line}");
+
+    auth.environment.insert("JWT_SECRET_KEY", String::new());
+    let said = auth.succeed(&make, "").await;
+    assert!(said.starts_with("Made: new.key."), "{said}");
+    let key = fs::read(&file).unwrap();
+    let said = auth.succeed(&make, "").await;
+    assert!(said.starts_with("Kept: new.key."), "{said}");
+    assert_eq!(fs::read(&file).unwrap(), key);
+}

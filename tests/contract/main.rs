@@ -29,6 +29,7 @@ mod readme;
 mod refusals;
 mod serving;
 mod small;
+mod smoke;
 mod standalone;
 mod start;
 mod tokens;

@@ -1,6 +1,7 @@
 //! What an operator does by hand, beside a running server.
 
 use std::io::{self, BufRead, IsTerminal};
+use std::time::Duration;
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
@@ -8,7 +9,9 @@ use transcription_common::jwt::SecretKey;
 use transcription_common::settings::say;
 
 use crate::account::{Email, NewPassword, Username};
-use crate::config::{DatabaseSettings, MakeKeySettings, PasswordSettings, UserCommand};
+use crate::config::{
+    DatabaseSettings, MakeKeySettings, PasswordSettings, SmokeSettings, UserCommand,
+};
 use crate::database::{Database, UseLock};
 use crate::error::Error;
 use crate::passwords;
@@ -117,6 +120,30 @@ pub fn make_key(settings: &MakeKeySettings) -> anyhow::Result<()> {
         })?;
     say(&format!(
         "Made: {shown}. Name it to both services by JWT_SECRET_KEY_FILE."
+    ))
+}
+
+/// Logs in at a service, and asks it whose the token is.
+///
+/// Fails with a sentence that names the step.
+pub async fn smoke(settings: SmokeSettings) -> anyhow::Result<()> {
+    let SmokeSettings {
+        url,
+        timeout_seconds,
+        visitor,
+    } = settings;
+    let limit = Duration::from_secs(timeout_seconds.get());
+    let session = visitor.log_in(&url, limit).await?;
+    let me = session.send(session.get(&url, "me"), "asking /me").await?;
+    let id = me["id"].as_i64().context("/me told no id")?;
+    let wanted = visitor.smoke_username.to_lowercase();
+    let names = ["username", "email"].map(|field| me[field].as_str().unwrap_or_default());
+    anyhow::ensure!(
+        names.iter().any(|name| name.to_lowercase() == wanted),
+        "/me told of another user than the one who logged in, of id {id}"
+    );
+    say(&format!(
+        "It works: the user of id {id} logged in, and the token is good."
     ))
 }
 

@@ -1,7 +1,7 @@
 //! The settings of the service. Each is an environment variable and a flag.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -9,8 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 use transcription_common::jwt;
 use transcription_common::server::{ServerSettings, management_address};
+use transcription_common::smoke::{Visitor, service_address};
 use transcription_common::telemetry::TelemetrySettings;
 use transcription_common::tls::TlsSettings;
+use url::Url;
 
 use crate::client_address::TrustedProxies;
 
@@ -52,6 +54,8 @@ pub enum Command {
     },
     /// Makes a signing key, in a new file that only its owner can read.
     MakeKey(MakeKeySettings),
+    /// Logs in at a service and asks who that is: shows that it works.
+    Smoke(SmokeSettings),
     /// Asks the service of this container whether it is ready.
     Healthcheck(HealthcheckSettings),
 }
@@ -228,6 +232,20 @@ pub struct HealthcheckSettings {
     /// The address of its own for health, if it has one; then that is asked.
     #[arg(long, env = "MANAGEMENT_ADDR", value_parser = management_address)]
     pub management_addr: Option<SocketAddr>,
+}
+
+/// What `smoke` does.
+#[derive(Clone, Debug, Args)]
+pub struct SmokeSettings {
+    /// The address of the auth service, for example `http://127.0.0.1:8001`.
+    #[arg(long, value_parser = service_address)]
+    pub url: Url,
+    /// How long it may take in all, in seconds.
+    #[arg(long, default_value = "30")]
+    pub timeout_seconds: NonZeroU64,
+    /// Who logs in.
+    #[command(flatten)]
+    pub visitor: Visitor,
 }
 
 /// Where the SQLite file is.

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Backup { file, database } => server::run(backup::write(file, database)),
         Command::Restore { file, database } => server::run(backup::restore(file, database)),
         Command::MakeKey(settings) => commands::make_key(&settings),
+        Command::Smoke(settings) => server::run(commands::smoke(settings)),
         Command::Healthcheck(settings) => {
             let address = settings.management_addr.unwrap_or(settings.listen_addr);
             server::run(management::healthcheck(address))

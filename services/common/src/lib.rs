@@ -7,7 +7,7 @@
 //! - [`server`]: listens, limits and ends connections. [`management`]: health, readiness, metrics on request.
 //! - [`telemetry`]: logs and traces. [`metrics`]: the registry of a service. [`clock`]: the time of day.
 //! - [`documentation`] describes a service by `OpenAPI`. [`pages`]: what people see with a browser.
-//! - [`tls`]: whom the services' clients trust. [`files`]: names of files.
+//! - [`tls`]: whom the services' clients trust. [`smoke`]: a client that shows that a service works. [`files`]: names of files.
 
 pub mod clock;
 pub mod code;
@@ -22,5 +22,6 @@ pub mod problem;
 pub mod request;
 pub mod server;
 pub mod settings;
+pub mod smoke;
 pub mod telemetry;
 pub mod tls;

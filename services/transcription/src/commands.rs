@@ -1,6 +1,5 @@
 //! What an operator does by hand: prepare a bucket, and show that a whole stack works.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,9 +10,7 @@ use aws_sdk_s3::types::{
     CreateBucketConfiguration, ExpirationStatus, LifecycleRule, LifecycleRuleFilter,
 };
 use reqwest::multipart::{Form, Part};
-use reqwest::{RequestBuilder, Url};
-use secrecy::ExposeSecret;
-use serde_json::{Value, json};
+use transcription_common::settings::say;
 use transcription_common::tls::TlsSettings;
 
 use crate::config::{S3Settings, SmokeSettings};
@@ -25,7 +22,6 @@ const DEFAULT_REGION: &str = "us-east-1";
 const ABORT_AFTER_DAYS: i32 = 1;
 /// About a second of speech: the first words of LibriVox's reading of Sense and Sensibility (public domain).
 const SPEECH: &[u8] = include_bytes!("../data/speech.wav");
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Makes the bucket if it is not there, and gives it a rule that drops uploads that were left open. Other rules stay as they are.
 ///
@@ -128,54 +124,17 @@ pub async fn smoke(settings: SmokeSettings) -> anyhow::Result<()> {
     let SmokeSettings {
         auth_url,
         transcription_url,
-        smoke_username,
-        smoke_password,
         timeout_seconds,
-        tls,
+        visitor,
     } = settings;
-    let client = reqwest::Client::builder()
-        .connect_timeout(CONNECT_LIMIT)
-        .timeout(Duration::from_secs(timeout_seconds.get()))
-        .tls_certs_merge(tls.certificates()?)
-        .build()
-        .context("preparing the HTTP client")?;
-    let credentials = json!({
-        "username_or_email": smoke_username,
-        "password": smoke_password.expose_secret(),
-    });
-    let login = client.post(below(&auth_url, "login")).json(&credentials);
-    let login = ask(login, "logging in").await?;
-    let token = login["access_token"]
-        .as_str()
-        .context("logging in gave no token")?;
+    let limit = Duration::from_secs(timeout_seconds.get());
+    let session = visitor.log_in(&auth_url, limit).await?;
     let form = Form::new().part("file", Part::bytes(SPEECH).file_name("smoke.wav"));
-    let transcription = client
-        .post(below(&transcription_url, "transcribe"))
-        .bearer_auth(token)
+    let request = session
+        .post(&transcription_url, "transcribe")
         .multipart(form);
-    let transcription = ask(transcription, "transcribing").await?;
+    let transcription = session.send(request, "transcribing").await?;
     let text = transcription["transcription"].as_str().unwrap_or_default();
     let id = transcription["id"].as_str().unwrap_or_default();
     say(&format!("It works: {id} was heard as \"{text}\"."))
-}
-
-fn below(base: &Url, path: &str) -> String {
-    format!("{}/{path}", base.as_str().trim_end_matches('/'))
-}
-
-async fn ask(request: RequestBuilder, doing: &'static str) -> anyhow::Result<Value> {
-    let response = request.send().await.context(doing)?;
-    let status = response.status();
-    let body: Value = response.json().await.unwrap_or_default();
-    let detail = body["detail"].as_str().unwrap_or("no reason is given");
-    anyhow::ensure!(
-        status.is_success(),
-        "{doing} was answered {}: {detail}",
-        status.as_u16()
-    );
-    Ok(body)
-}
-
-fn say(text: &str) -> anyhow::Result<()> {
-    writeln!(io::stdout(), "{text}").context("writing to standard output")
 }

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 use transcription_common::jwt;
 use transcription_common::server::{ServerSettings, management_address};
+use transcription_common::smoke::{Visitor, service_address};
 use transcription_common::telemetry::TelemetrySettings;
 use transcription_common::tls::TlsSettings;
 use url::Url;
@@ -227,10 +228,6 @@ pub fn token_url(url: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-fn service_address(url: &str) -> Result<Url, String> {
-    http_address(url).map_err(|error| format!("{error}; for example http://127.0.0.1:8000"))
-}
-
 /// The model's name becomes a part of an address.
 fn model(name: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
@@ -317,16 +314,10 @@ pub struct SmokeSettings {
     /// The address of the transcription service, for example `http://127.0.0.1:8000`.
     #[arg(long, value_parser = service_address)]
     pub transcription_url: Url,
-    /// Who logs in.
-    #[arg(long, env = "SMOKE_USERNAME")]
-    pub smoke_username: String,
-    /// The password.
-    #[arg(long, env = "SMOKE_PASSWORD", hide_env_values = true)]
-    pub smoke_password: SecretString,
     /// How long it may take in all, in seconds.
     #[arg(long, default_value = "660")]
     pub timeout_seconds: NonZeroU64,
-    /// Whom to trust.
+    /// Who logs in.
     #[command(flatten)]
-    pub tls: TlsSettings,
+    pub visitor: Visitor,
 }

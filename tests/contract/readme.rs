@@ -17,7 +17,7 @@ use transcription_tests::stack::{Standalone, TwoServices, transcription_environm
 const README: &str = "README.md";
 const OPERATING: &str = "docs/operating.md";
 /// What no test here runs, and why.
-const RUN_ELSEWHERE: [(&str, &str); 12] = [
+const RUN_ELSEWHERE: [(&str, &str); 14] = [
     ("docker compose ", "tests/compose runs it"),
     ("AUTH_ENV_FILE=", "so does it this"),
     ("COMPOSE_PROFILES=", "this"),
@@ -27,6 +27,8 @@ const RUN_ELSEWHERE: [(&str, &str); 12] = [
         "echo \"correct horse battery\" | kubectl",
         "so does it this",
     ),
+    ("helm ", "and this"),
+    ("  --set ", "and this, the second line of one of those"),
     ("sleep 3", "and this"),
     ("make test", "it runs this"),
     ("python3 -m venv", "for the line after it"),

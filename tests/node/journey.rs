@@ -93,7 +93,7 @@ fn readme() -> [String; 2] {
 }
 
 /// The objects of an answer are in the bucket, as boto3 sees them.
-async fn is_stored(space: &Namespace<'_>, answer: &Value) {
+pub async fn is_stored(space: &Namespace<'_>, answer: &Value) {
     let secret = space.secret_value("s3", "AWS_SECRET_ACCESS_KEY").await;
     let keys = space.keys(KEY, &secret).await;
     for key in ["audio_key", "transcript_key"] {

@@ -6,6 +6,12 @@
     reason = "a test that meets something unexpected has to fail, and says what it measured"
 )]
 
+mod helm;
+mod helm_operator;
+mod helm_services;
 mod images;
 mod journey;
+mod objects;
+mod release;
 mod stack;
+mod witness;

@@ -42,6 +42,17 @@ impl<'a> Namespace<'a> {
 
     /// Runs commands of the README's, in the folder of the project, as somebody would whose `kubectl` is set to this namespace.
     pub async fn shell(&self, script: &str) -> String {
+        self.shell_with(None, &file(""), script, "").await
+    }
+
+    /// The same with more programs, in any folder, and with this on its standard input.
+    pub async fn shell_with(
+        &self,
+        programs: Option<&Path>,
+        folder: &Path,
+        script: &str,
+        input: &str,
+    ) -> String {
         let config = std::fs::read_to_string(self.plane.kubeconfig()).unwrap();
         let here = self.plane.folder().join("here.kubeconfig");
         let namespace = format!("\"namespace\": \"{}\"", self.name);
@@ -51,23 +62,26 @@ impl<'a> Namespace<'a> {
         )
         .unwrap();
         let kubectl = self.plane.kubectl_command(&here);
-        let programs = Path::new(kubectl.get_program())
-            .parent()
-            .unwrap()
-            .to_owned();
+        let of_kubectl = Path::new(kubectl.get_program()).parent().unwrap();
+        let path = [
+            programs.unwrap_or(of_kubectl),
+            of_kubectl,
+            Path::new("/usr/bin"),
+            Path::new("/bin"),
+        ];
         let mut command = Command::new("bash");
         command
             .env_clear()
-            .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
+            .env("PATH", std::env::join_paths(path).unwrap())
             .env("HOME", self.plane.folder())
             .env("KUBECONFIG", here)
-            .current_dir(file(""))
+            .current_dir(folder)
             // What goes on in the background ends with it.
             .args([
                 "-ec",
                 &format!("trap 'kill $(jobs -p) 2>/dev/null || :' EXIT\n{script}"),
             ]);
-        let output = run_within(command, "", Duration::from_mins(6)).await;
+        let output = run_within(command, input, Duration::from_mins(6)).await;
         let [printed, said] =
             [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         assert!(output.status.success(), "{script}: {printed}{said}");

@@ -81,7 +81,11 @@ impl Session {
     /// Sends a request and gives the JSON of its answer.
     ///
     /// Fails with a sentence that begins with what was being done.
-    pub async fn send(&self, request: RequestBuilder, doing: &'static str) -> anyhow::Result<Value> {
+    pub async fn send(
+        &self,
+        request: RequestBuilder,
+        doing: &'static str,
+    ) -> anyhow::Result<Value> {
         let left = self.ends.saturating_duration_since(Instant::now());
         let response = request.timeout(left).send().await.context(doing)?;
         let status = response.status();

@@ -72,12 +72,21 @@ impl Node {
 
     /// Brings images to the node: an archive as `docker save` writes it.
     pub async fn import_image(&self, archive: &Path) {
+        self.images(&["import", archive.to_str().unwrap()]).await;
+    }
+
+    /// Gives an image on the node another name too.
+    pub async fn tag_image(&self, name: &str, other: &str) {
+        self.images(&["tag", name, other]).await;
+    }
+
+    async fn images(&self, arguments: &[&str]) {
         let mut command = Command::new(cache().join("node-1/usr/bin/ctr"));
         command
             .arg("--address")
             .arg(self.own_folder().join("containerd.sock"))
-            .args(["--namespace", "k8s.io", "images", "import"])
-            .arg(archive);
+            .args(["--namespace", "k8s.io", "images"])
+            .args(arguments);
         let output = run_within(command, "", IMPORT_LIMIT).await;
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use transcription_lab::kubernetes::Node;
 
-use crate::release::Helm;
+use crate::release::{Helm, tag_as_former};
 use crate::{helm_operator, helm_services, images};
 
 /// One story for each chart, on a node that both share. What one version of Helm left is taken up by the other.
@@ -14,7 +14,7 @@ async fn charts_bring_what_they_promise_and_leave_what_was_asked_to_stay() {
     let node = Node::start().await;
     println!("the node is ready after {:.1} s", seconds(began));
     images::bring(&node).await;
-    images::tag_as_former(&node).await;
+    tag_as_former(&node).await;
     println!("it has all images after {:.1} s", seconds(began));
     let (helm3, helm4) = (Helm::new(3), Helm::new(4));
 

@@ -7,10 +7,9 @@ use transcription_lab::kubernetes::Node;
 use transcription_tests::process::eventually;
 use transcription_tests::speech::{Clip, librivox, word_errors};
 
-use crate::images::FORMER;
 use crate::journey::is_stored;
 use crate::objects::{are_left, objects, with};
-use crate::release::{Helm, commands, notes, of_former_release, readme};
+use crate::release::{FORMER, Helm, commands, notes, of_former_release, readme};
 use crate::stack::{Namespace, file};
 
 /// Where the README installs it.

@@ -9,10 +9,9 @@ use transcription_lab::kubernetes::Node;
 use transcription_tests::client::{Answer, http, post};
 use transcription_tests::speech::{Clip, librivox, word_errors};
 
-use crate::images::FORMER;
 use crate::journey::is_stored;
 use crate::objects::{are_left, objects, with};
-use crate::release::{Helm, commands, notes, of_former_release, readme, script};
+use crate::release::{FORMER, Helm, commands, notes, of_former_release, readme, script};
 use crate::stack::Namespace;
 use crate::witness::{Report, Witness};
 

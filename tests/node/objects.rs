@@ -6,6 +6,14 @@ use std::sync::Mutex;
 use transcription_lab::kubernetes::ControlPlane;
 use transcription_tests::process::eventually;
 
+/// What comes and goes with other objects, and what is no object.
+const OF_THEMSELVES: [&str; 4] = [
+    "componentstatuses",
+    "events",
+    "events.events.k8s.io",
+    "ipaddresses.networking.k8s.io",
+];
+
 /// The names of all objects in a namespace but events, or of all that are in none: `kind.group/name`.
 pub async fn objects(plane: &ControlPlane, namespace: Option<&str>) -> BTreeSet<String> {
     let kinds = plane
@@ -13,17 +21,13 @@ pub async fn objects(plane: &ControlPlane, namespace: Option<&str>) -> BTreeSet<
             &[
                 "api-resources",
                 "--verbs=list",
-                "--cached=false",
                 "-o=name",
                 &format!("--namespaced={}", namespace.is_some()),
             ],
             "",
         )
         .await;
-    let kinds = kinds.lines().filter(|kind| {
-        // Events come and go by themselves.
-        !["events", "events.events.k8s.io", "componentstatuses"].contains(kind)
-    });
+    let kinds = kinds.lines().filter(|kind| !OF_THEMSELVES.contains(kind));
     let kinds = kinds.collect::<Vec<_>>().join(",");
     let mut arguments = vec!["get", &kinds, "-o=name", "--ignore-not-found"];
     arguments.extend(namespace.map(|_| "--namespace"));

@@ -6,11 +6,15 @@ use std::path::Path;
 use std::time::Instant;
 
 use tempfile::TempDir;
+use transcription_lab::kubernetes::Node;
 use transcription_tests::files::cached;
+use transcription_tests::images;
 use transcription_tests::process::free_port;
 
-use crate::images::FORMER;
 use crate::stack::{Namespace, file};
+
+/// The release that the charts are upgraded from: the same programs under its tag.
+pub const FORMER: &str = "0.0.9";
 
 /// A version of Helm, which a shell finds as `helm`; with a folder to work in.
 pub struct Helm {
@@ -61,6 +65,17 @@ impl Helm {
 fn first_words(script: &str) -> String {
     let words = script.split_whitespace().take(4);
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// Gives our images on the node the tag of the former release too.
+pub async fn tag_as_former(node: &Node) {
+    for target in images::ALL {
+        let name = images::image(target);
+        let version = format!(":{}", env!("CARGO_PKG_VERSION"));
+        let former = name.replace(&version, &format!(":{FORMER}"));
+        assert_ne!(name, former);
+        node.tag_image(&name, &former).await;
+    }
 }
 
 /// The blocks of commands in the README's section on Helm.

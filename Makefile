@@ -57,7 +57,7 @@ images: engine build ## Builds the container images. Needs a Docker Engine.
 	@tests/lab/images.sh "$(bin)"
 
 e2e: build ## Tests the images, Compose, and the stack on a Kubernetes node. Needs root; installs Docker Engine and containerd.
-	@for part in whisper-base busybox seaweedfs boto3 docker compose promtool etcd kubernetes coredns node; do tests/lab/fetch.sh $$part || exit 1; done
+	@for part in whisper-base busybox seaweedfs boto3 docker compose promtool etcd kubernetes coredns node helm; do tests/lab/fetch.sh $$part || exit 1; done
 	cargo test --release --workspace --locked --test images --test compose --test node -- --test-threads 2
 
 cluster: build ## Starts a Kubernetes cluster of one node to play with, with the images on it. The node needs root.

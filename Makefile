@@ -23,7 +23,7 @@ run demo: export RUST_LOG ?= warn
 run demo: export TRANSCRIPTION_ENGINE ?= whisper
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint build images e2e cluster cluster-down generate bench bench-operator bench-whisper prepare sources engine model
+.PHONY: help run demo test lint build images e2e cluster cluster-down generate pictures bench bench-operator bench-whisper prepare sources engine model
 
 help: ## Lists the commands.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -39,7 +39,7 @@ test: lint build ## Lints, then runs all tests. Installs what they need.
 	@echo "Most tests wait more than they compute: four at a time ..."
 	cargo test --release --workspace --locked --lib --test contract --test black_box --test control_plane -- --test-threads 4
 	@echo "The operator's tests wait even more, for leases that lapse and for three minutes in which nothing may happen ..."
-	cargo test --release --workspace --locked --test cluster -- --test-threads 6
+	cargo test --release --workspace --locked --test cluster --test monitoring -- --test-threads 6
 	@echo "Whisper's tests take all cores and some minutes: one after another ..."
 	cargo test --release --workspace --locked --test whisper -- --test-threads 1
 
@@ -69,6 +69,11 @@ cluster-down: ## Ends that cluster.
 
 generate: build ## Writes the files that are made from the code.
 	@"$(bin)/generate"
+
+pictures: build ## Draws the dashboards of docs/pictures from five minutes of traffic.
+	@for part in whisper-tiny.en seaweedfs promtool etcd kubernetes matplotlib; do tests/lab/fetch.sh $$part || exit 1; done
+	PICTURES="$(abspath $(built))/pictures" cargo test --release --workspace --locked --test monitoring
+	PYTHONPATH="$(LAB_CACHE)/matplotlib-3.11.2" python3 tests/monitoring/draw.py "$(built)/pictures" docs/pictures
 
 bench: build ## Measures log-ins a second next to what bcrypt alone can do.
 	@"$(bin)/bench"

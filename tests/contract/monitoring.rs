@@ -103,6 +103,34 @@ fn each_alert_has_a_runbook() {
 }
 
 #[test]
+fn prometheus_is_told_where_the_operator_is() {
+    let monitor = text("k8s/monitoring/operator-servicemonitor.yaml");
+    let monitor = serde_saphyr::from_str::<Value>(&monitor).unwrap();
+    let installed = text("k8s/install.yaml");
+    let service = installed
+        .split("\n---\n")
+        .find(|document| document.contains("\nkind: Service\n"))
+        .unwrap();
+    let service = serde_saphyr::from_str::<Value>(service).unwrap();
+
+    for (name, value) in monitor["spec"]["selector"]["matchLabels"]
+        .as_object()
+        .unwrap()
+    {
+        assert_eq!(service["metadata"]["labels"][name], *value, "{name}");
+    }
+    let namespaces = &monitor["spec"]["namespaceSelector"]["matchNames"];
+    assert_eq!(namespaces[0], service["metadata"]["namespace"]);
+    let ports = service["spec"]["ports"].as_array().unwrap();
+    for endpoint in monitor["spec"]["endpoints"].as_array().unwrap() {
+        assert!(
+            ports.iter().any(|port| port["name"] == endpoint["port"]),
+            "{endpoint}"
+        );
+    }
+}
+
+#[test]
 fn every_metric_that_is_asked_for_is_one_of_ours() {
     let mut code = String::new();
     for folder in [

@@ -376,6 +376,7 @@ async fn promtool_takes_the_metrics_of_the_transcription_service_too() {
         r#"transcription_stage_duration_seconds_count{stage="store_audio"} 1"#,
         r#"transcription_stage_duration_seconds_count{stage="engine"} 1"#,
         r#"transcription_stage_duration_seconds_count{stage="store_transcript"} 1"#,
+        "transcription_own_duration_seconds_count 1",
         "transcription_in_flight 0",
         "transcription_capacity 32",
         "transcription_pending_bytes 0",
@@ -384,6 +385,7 @@ async fn promtool_takes_the_metrics_of_the_transcription_service_too() {
         r#"transcription_realtime_factor_count{engine="gemini"} 1"#,
         "gemini_files_open 0",
         r#"s3_operation_duration_seconds_count{operation="put_object",outcome="ok"} 4"#,
+        r#"s3_operation_duration_seconds_count{operation="upload_part",outcome="timeout"} 0"#,
     ] {
         assert!(
             text.lines().any(|found| found == line),

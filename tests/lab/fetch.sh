@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches what is too large for the repository into the cache folder, once, and checks every byte of it.
 # Usage: fetch.sh whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper |
-#   openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker | compose | helm | chart-tools | metrics-server
+#   openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker | compose | helm | chart-tools | metrics-server | matplotlib
 set -eu
 
 cache="${LAB_CACHE:-$HOME/.cache/transcription-lab}"
@@ -149,6 +149,10 @@ schemathesis() {
 
 playwright() {
     package playwright 1.65.2 playwright "Playwright 1.65.2" "Apache-2.0, about 170 MB with what it needs, which drives a browser for the tests"
+}
+
+matplotlib() {
+    package matplotlib 3.11.2 matplotlib "matplotlib 3.11.2" "its own licence, like Python's, about 130 MB with what it needs, which draws the dashboards"
 }
 
 # Installed and not only unpacked: it needs half of a desktop's libraries.
@@ -463,8 +467,9 @@ compose) compose ;;
 helm) helm ;;
 chart-tools) chart_tools ;;
 metrics-server) metrics_server ;;
+matplotlib) matplotlib ;;
 *)
-    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker | compose | helm | chart-tools | metrics-server" >&2
+    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker | compose | helm | chart-tools | metrics-server | matplotlib" >&2
     exit 2
     ;;
 esac

@@ -85,6 +85,8 @@ pub struct Complete {
 
 /// A recording that was accepted: it is in the bucket and so is its manifest.
 struct Accepted {
+    /// How long that took.
+    stored_within: Duration,
     manifest: Manifest,
     audio_key: ObjectKey,
     recording: Recording,
@@ -105,9 +107,9 @@ impl Job {
     }
 
     async fn accept_and_transcribe(self, form: Multipart) -> Result<Complete, Failure> {
-        let start = Instant::now();
         let accepted = self.accept(form).await?;
-        self.metrics.stage(Stage::StoreAudio, start.elapsed());
+        self.metrics
+            .stage(Stage::StoreAudio, accepted.stored_within);
         let id = accepted.manifest.id;
         let audio_key = accepted.audio_key.clone();
         let log = self.log.clone();
@@ -118,6 +120,7 @@ impl Job {
 
     #[instrument(name = "transcriptions.store_audio", skip_all)]
     async fn accept(&self, form: Multipart) -> Result<Accepted, Error> {
+        let start = Instant::now();
         let id = new_id();
         let terms = Terms {
             storage: &self.storage,
@@ -183,6 +186,7 @@ impl Job {
             .audio_seconds
             .inc_by(duration_seconds.unwrap_or_default());
         Ok(Accepted {
+            stored_within: start.elapsed(),
             manifest,
             audio_key,
             recording,
@@ -193,6 +197,7 @@ impl Job {
 
     async fn transcribe(self, accepted: Accepted) -> Result<Complete, Error> {
         let Accepted {
+            stored_within,
             manifest,
             audio_key: _,
             recording,
@@ -224,7 +229,7 @@ impl Job {
                 return Err(error);
             }
         };
-        self.finish(manifest, heard, room).await
+        self.finish(manifest, heard, room, stored_within).await
     }
 
     #[instrument(name = "transcriptions.engine", skip_all)]
@@ -242,6 +247,7 @@ impl Job {
         manifest: Manifest,
         heard: Transcription,
         room: Room,
+        audio_stored_within: Duration,
     ) -> Result<Complete, Error> {
         let Transcription {
             text,
@@ -268,7 +274,10 @@ impl Job {
         };
         let start = Instant::now();
         let stored = store(&self.storage, &self.user, &complete).await;
-        self.metrics.stage(Stage::StoreTranscript, start.elapsed());
+        let took = start.elapsed();
+        self.metrics.stage(Stage::StoreTranscript, took);
+        let own = audio_stored_within + took;
+        self.metrics.own_seconds.observe(own.as_secs_f64());
         let id = complete.manifest.id;
         let Err(error) = stored else {
             if self.log.is_abandoned() {

@@ -26,6 +26,8 @@ pub struct TranscriptionMetrics {
     /// Seconds of recordings that were accepted, where their headers tell.
     pub audio_seconds: prometheus::Counter,
     stages: HistogramVec,
+    /// The time that transcriptions took besides the engine's.
+    pub own_seconds: Histogram,
     /// Transcriptions that have a place.
     pub in_flight: IntGauge,
     /// Places there are.
@@ -167,8 +169,19 @@ impl RetryReason {
     }
 }
 
+/// What is asked of S3.
+const S3_OPERATIONS: [&str; 8] = [
+    "abort_multipart_upload",
+    "complete_multipart_upload",
+    "create_multipart_upload",
+    "delete_object",
+    "get_object",
+    "list_objects_v2",
+    "put_object",
+    "upload_part",
+];
 /// How a request to S3 ended.
-pub const S3_OUTCOMES: [&str; 4] = ["ok", "client_error", "server_error", "timeout"];
+const S3_OUTCOMES: [&str; 4] = ["ok", "client_error", "server_error", "timeout"];
 
 impl TranscriptionMetrics {
     /// Registers them, all at zero. `engine` is the name of the engine in use.
@@ -201,6 +214,13 @@ impl TranscriptionMetrics {
                 "Time that a stage of a transcription took.",
                 &SECONDS,
                 &["stage"],
+            )?,
+            own_seconds: Histogram::with_opts(
+                HistogramOpts::new(
+                    "transcription_own_duration_seconds",
+                    "Time that a transcription took besides the engine's: storing its audio and its text.",
+                )
+                .buckets(SECONDS.to_vec()),
             )?,
             in_flight: IntGauge::new(
                 "transcription_in_flight",
@@ -254,6 +274,7 @@ impl TranscriptionMetrics {
         metrics.register(own.audio_bytes.clone())?;
         metrics.register(own.audio_seconds.clone())?;
         metrics.register(own.stages.clone())?;
+        metrics.register(own.own_seconds.clone())?;
         metrics.register(own.in_flight.clone())?;
         metrics.register(own.capacity.clone())?;
         metrics.register(own.pending_bytes.clone())?;
@@ -284,6 +305,11 @@ impl TranscriptionMetrics {
             self.gemini_tokens.with_label_values(&[kind]);
         }
         self.realtime_factor.with_label_values(&[self.engine]);
+        for operation in S3_OPERATIONS {
+            for outcome in S3_OUTCOMES {
+                self.s3_operations.with_label_values(&[operation, outcome]);
+            }
+        }
     }
 
     /// Counts a request.
@@ -322,7 +348,7 @@ impl TranscriptionMetrics {
             .inc_by(output);
     }
 
-    /// Notes a request to S3. `outcome` is one of [`S3_OUTCOMES`].
+    /// Notes a request to S3: one of [`S3_OPERATIONS`], with one of [`S3_OUTCOMES`].
     pub fn s3_operation(&self, operation: &'static str, outcome: &'static str, took: Duration) {
         let labels = [operation, outcome];
         let operations = self.s3_operations.with_label_values(&labels);

@@ -214,6 +214,8 @@ impl Storage {
             }
             Ok(_) => Ok(()),
             Err(_) => {
+                self.metrics
+                    .s3_operation("list_objects_v2", "timeout", READINESS_LIMIT);
                 let limit_seconds = READINESS_LIMIT.as_secs();
                 warn!(
                     bucket = &*self.bucket,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,36 +14,13 @@ use transcription_tests::auth::{Auth, account};
 use transcription_tests::client::PASSWORD;
 use transcription_tests::files::binary;
 use transcription_tests::process::{Process, eventually, run};
-use transcription_tests::python::python;
-
-/// What SQLAlchemy makes of the old backend's model. The hash is by Python's bcrypt 5.0.0, of [`PASSWORD`].
-const OLD_BACKEND: &str = r"
-import sqlite3, sys
-hash = '$2b$12$cuT2/QtYHwrISly1ixGwmO8eRnF8b1DofogMVk0ccsyq0LrgYS2Yi'
-db = sqlite3.connect(sys.argv[1])
-db.executescript('''
-CREATE TABLE users (
-    id INTEGER NOT NULL,
-    username VARCHAR,
-    email VARCHAR,
-    hashed_password VARCHAR,
-    PRIMARY KEY (id)
-);
-CREATE INDEX ix_users_id ON users (id);
-CREATE UNIQUE INDEX ix_users_username ON users (username);
-CREATE UNIQUE INDEX ix_users_email ON users (email);
-''')
-long = 'a name that is much longer than the sixty-four characters that are allowed now, at least'
-for name, email in [('Ada', 'Ada@example.com'), ('ada', 'ada@example.com'), (long, 'no e-mail at all'), ('at@sign', 'x@example.com')]:
-    db.execute('INSERT INTO users (username, email, hashed_password) VALUES (?, ?, ?)', (name, email, hash))
-db.commit()
-";
+use transcription_tests::python::{old_database, python};
 
 #[tokio::test]
 async fn a_database_of_the_old_backend_opens_its_users_log_in_and_the_way_back_is_open() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("auth.db").display().to_string();
-    python(OLD_BACKEND, &[&file]).await;
+    old_database(Path::new(&file)).await;
     let long =
         "a name that is much longer than the sixty-four characters that are allowed now, at least";
 
@@ -298,7 +276,7 @@ async fn a_restored_backup_serves_and_gives_no_id_that_was_given_since() {
 }
 
 #[tokio::test]
-async fn a_backup_is_restored_where_there_is_nothing_or_a_broken_file() {
+async fn a_backup_is_restored_where_there_is_nothing_a_broken_file_or_a_new_database() {
     let mut auth = Auth::start().await;
     auth.register("ada").await;
     auth.succeed(&["backup", "copy.db"], "").await;
@@ -318,6 +296,18 @@ async fn a_backup_is_restored_where_there_is_nothing_or_a_broken_file() {
     auth.succeed(&["restore", "copy.db"], "").await;
     auth.restart([]).await;
     auth.token("ada").await;
+    auth.process.terminate().await;
+
+    // That of a new machine: it was served, and never had a user.
+    fs::remove_file(auth.database()).unwrap();
+    auth.restart([]).await;
+    auth.process.terminate().await;
+    auth.succeed(&["restore", "copy.db"], "").await;
+    auth.restart([]).await;
+    assert!(
+        auth.register("carol").await > 1_000_000,
+        "bob's folder is still in the bucket"
+    );
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod bucket;
 mod credentials;
 mod database;
 mod documentation;
+mod documents;
 mod env_file;
 mod first_minutes;
 mod gemini;

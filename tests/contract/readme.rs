@@ -16,18 +16,21 @@ use transcription_tests::stack::{Standalone, TwoServices, transcription_environm
 
 const README: &str = "README.md";
 const OPERATING: &str = "docs/operating.md";
+const BACKUP: &str = "docs/backup.md";
 /// What no test here runs, and why.
-const RUN_ELSEWHERE: [(&str, &str); 14] = [
+const RUN_ELSEWHERE: [(&str, &str); 16] = [
     ("docker compose ", "tests/compose runs it"),
     ("AUTH_ENV_FILE=", "so does it this"),
     ("COMPOSE_PROFILES=", "this"),
     ("docker run --rm --network none --volumes-from", "and this"),
     ("kubectl ", "tests/node runs it on a node"),
+    ("helm ", "and this"),
+    ("umask 077", "and this"),
+    ("sed 's/claimName", "and this"),
     (
         "echo \"correct horse battery\" | kubectl",
         "so does it this",
     ),
-    ("helm ", "and this"),
     ("  --set ", "and this, the second line of one of those"),
     ("sleep 3", "and this"),
     ("make test", "it runs this"),
@@ -75,6 +78,10 @@ fn accounts() -> Vec<String> {
     commands(OPERATING, &["auth-service "])
 }
 
+fn backup() -> Vec<String> {
+    commands(BACKUP, &["auth-service "])
+}
+
 fn bucket() -> Vec<String> {
     commands(OPERATING, &["transcription-service ", "SMOKE_"])
 }
@@ -105,6 +112,7 @@ fn every_command_is_run_by_a_test() {
         curls(),
         on_a_node,
         accounts(),
+        backup(),
         bucket(),
         vec!["make run".to_owned()],
     ]
@@ -185,6 +193,29 @@ async fn accounts_by_hand_are_kept_as_the_page_says() {
     }
 
     assert!(auth.folder.path().join("jwt.key").is_file());
+}
+
+#[tokio::test]
+async fn a_backup_is_restored_as_the_page_says() {
+    let mut auth = Auth::start().await;
+    auth.register("ada").await;
+    let [backup, restore] = backup().try_into().unwrap();
+    let run = |auth: &Auth, line: &str| {
+        let mut command = shell(line);
+        command
+            .envs(&auth.environment)
+            .current_dir(auth.folder.path());
+        succeed(command, "")
+    };
+
+    run(&auth, &backup).await;
+    auth.register("eve").await;
+    auth.process.terminate().await;
+    run(&auth, &restore).await;
+    auth.restart([]).await;
+
+    auth.token("ada").await;
+    assert_eq!(auth.login("eve", PASSWORD).await.status, 401);
 }
 
 #[tokio::test]

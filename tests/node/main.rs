@@ -13,5 +13,6 @@ mod images;
 mod journey;
 mod objects;
 mod release;
+mod restore;
 mod stack;
 mod witness;

@@ -19,7 +19,7 @@ use crate::database::{ServeLock, UseLock, beside, check_integrity, connect, migr
 
 /// Standard input or output, where a file is asked for.
 const STANDARD: &str = "-";
-/// Added to the ids when the old database cannot tell which it gave: users who registered after the backup had some.
+/// Added to the ids when the old database cannot tell which were given: users who registered after the backup had some.
 const ID_GAP: i64 = 1_000_000;
 
 /// Writes a copy of the database as it is at this moment.
@@ -68,7 +68,7 @@ pub async fn write(file: PathBuf, settings: DatabaseSettings) -> anyhow::Result<
 /// Puts a backup in the place of the database. The old file stays beside it, under a name with the time.
 ///
 /// Ids that users had who registered after the backup was taken are not given again: the old database tells which; if it
-/// cannot be read, a million ids are left out.
+/// cannot be read or never had a user, a million ids are left out.
 ///
 /// Fails, and changes nothing, while a server has the database or if the backup is damaged.
 pub async fn restore(file: PathBuf, settings: DatabaseSettings) -> anyhow::Result<()> {
@@ -92,7 +92,8 @@ pub async fn restore(file: PathBuf, settings: DatabaseSettings) -> anyhow::Resul
         .with_context(|| format!("{} is not restored", name_of(&file)))?;
 
     let highest_before = if was_there {
-        settle(&path).await?
+        // One that never had a user is that of a new cluster, say, whose bucket has the folders of users who came after the backup.
+        settle(&path).await?.filter(|highest| *highest > 0)
     } else {
         None
     };
@@ -211,7 +212,7 @@ fn primary_code(error: &sqlx::Error) -> u32 {
         & 0xff
 }
 
-/// `before` is the highest id of the database that was there, if one was that could be read.
+/// `before` is the highest id that the database before gave, if that is known.
 async fn raise_ids(connection: &mut SqliteConnection, before: Option<i64>) -> anyhow::Result<i64> {
     let query = "SELECT max(highest, (SELECT ifnull(max(id), 0) FROM users)) FROM user_ids";
     let of_backup = highest(connection, query)

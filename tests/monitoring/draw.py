@@ -39,7 +39,7 @@ STEPS = {
 def number(value, decimals=None):
     if decimals is not None:
         return f"{value:.{decimals}f}"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 def shown(value, unit, decimals=None):
@@ -54,7 +54,7 @@ def shown(value, unit, decimals=None):
     if not steps:
         return number(value, decimals)
     for size, name in steps:
-        if abs(value) >= size or (size, name) == steps[-1]:
+        if abs(value) >= size * 0.9995 or (size, name) == steps[-1]:
             break
     if value == 0:
         size, name = (1, "s") if unit == "s" else steps[-1]

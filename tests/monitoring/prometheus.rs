@@ -115,7 +115,11 @@ impl Prometheus {
     async fn query(&self, path: &str, form: &[(&str, String)]) -> Result<Vec<Series>, String> {
         let request = self.http.post(format!("{}/api/v1/{path}", self.url));
         let answer = request.form(form).send().await.unwrap();
-        let mut answer = answer.json::<Value>().await.unwrap();
+        let answer = answer.text().await.unwrap();
+        // While it starts it answers in plain words.
+        let Ok(mut answer) = serde_json::from_str::<Value>(&answer) else {
+            return Err(answer);
+        };
         if answer["status"] != "success" {
             return Err(answer.to_string());
         }

@@ -122,13 +122,13 @@ pub fn of_rules() -> Vec<Question> {
     questions
 }
 
-/// Tells what is compared, and not whether it is enough to call somebody: comparisons answer 0 or 1, and what takes something away
-/// is only to be there. What stands on both sides still has to fit together.
+/// Tells how far what is compared is apart, and not whether that is enough to call somebody; and what takes something away is only to
+/// be there. What stands on both sides still has to fit together.
 fn without_thresholds(expression: &str) -> String {
     let words = expression.split_whitespace().map(|word| match word {
-        "==" | "!=" | ">" | ">=" | "<" | "<=" => format!("{word} bool"),
-        "unless" => "and".to_owned(),
-        word => word.to_owned(),
+        "==" | "!=" | ">" | ">=" | "<" | "<=" => "-",
+        "unless" => "and",
+        word => word,
     });
     words.collect::<Vec<_>>().join(" ")
 }
@@ -231,5 +231,5 @@ fn each_side_of_an_or_is_asked_for_itself() {
 fn a_threshold_is_no_part_of_what_is_asked() {
     let asked = without_thresholds("a / b > 0.1\n  unless on (x) c{d!=\"e\"} == 1");
 
-    assert_eq!(asked, "a / b > bool 0.1 and on (x) c{d!=\"e\"} == bool 1");
+    assert_eq!(asked, "a / b - 0.1 and on (x) c{d!=\"e\"} - 1");
 }

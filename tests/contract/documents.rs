@@ -13,7 +13,14 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Where the project is on the forge: such links are files of the project.
 const FORGE: &str = "https://github.com/transcription-stack/transcription-stack";
 /// The folders that a path in a text begins with.
-const FOLDERS: [&str; 6] = ["charts/", "docs/", "k8s/", "operator/", "services/", "tests/"];
+const FOLDERS: [&str; 6] = [
+    "charts/",
+    "docs/",
+    "k8s/",
+    "operator/",
+    "services/",
+    "tests/",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -290,11 +297,10 @@ fn anchors(text: &str) -> BTreeSet<String> {
             let after = part.split_once(')').filter(|_| !plain.is_empty());
             plain.push_str(after.map_or(part, |(_, after)| after));
         }
-        let slug = plain
-            .trim()
-            .to_lowercase()
-            .replace(' ', "-")
-            .replace(|letter: char| !letter.is_alphanumeric() && !"-_".contains(letter), "");
+        let slug = plain.trim().to_lowercase().replace(' ', "-").replace(
+            |letter: char| !letter.is_alphanumeric() && !"-_".contains(letter),
+            "",
+        );
         let mut name = slug.clone();
         for number in 1.. {
             if found.insert(name) {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use reqwest::StatusCode;
@@ -141,7 +141,13 @@ impl<'a> Work<'a> {
             "{said}"
         );
         // The operator has left the pod away all the time, and makes it again when it is asked to.
-        let replicas = ["get", "statefulset", "demo-auth", "-o", "jsonpath={.spec.replicas}"];
+        let replicas = [
+            "get",
+            "statefulset",
+            "demo-auth",
+            "-o",
+            "jsonpath={.spec.replicas}",
+        ];
         assert_eq!(self.space.kubectl(&replicas, "").await, "0");
         self.run(go_on).await;
         println!(
@@ -170,7 +176,12 @@ impl<'a> Work<'a> {
     async fn upgraded_to_the_same(&self) {
         let page = fs::read_to_string(file("docs/upgrading.md")).unwrap();
         let [operator, stack] = blocks(&page, "\n## With the operator\n");
-        let pods = ["get", "pods", "-o", "jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[0].restartCount} {end}"];
+        let pods = [
+            "get",
+            "pods",
+            "-o",
+            "jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[0].restartCount} {end}",
+        ];
         let before = self.space.kubectl(&pods, "").await;
 
         self.run(&operator).await;
@@ -203,7 +214,11 @@ impl<'a> Work<'a> {
         let key = fs::read_to_string(self.path("jwt.key")).unwrap();
         assert_eq!(key, SIGNING_KEY);
         for name in ["auth.db", "jwt.key"] {
-            let mode = File::open(self.path(name)).unwrap().metadata().unwrap().permissions();
+            let mode = File::open(self.path(name))
+                .unwrap()
+                .metadata()
+                .unwrap()
+                .permissions();
             assert_eq!(mode.mode() & 0o777, 0o600, "{name}");
         }
 
@@ -256,7 +271,12 @@ impl<'a> Work<'a> {
 
     async fn try_log_in(&self, service: &str, name: &str) -> Answer {
         let url = self.space.url(service).await;
-        post(&http(), &format!("{url}/login"), &credentials(name, PASSWORD)).await
+        post(
+            &http(),
+            &format!("{url}/login"),
+            &credentials(name, PASSWORD),
+        )
+        .await
     }
 
     async fn me(&self, service: &str, token: &str) -> Answer {
@@ -276,7 +296,13 @@ impl<'a> Work<'a> {
 
     /// The folder of the stack's volume on this machine, which is the node.
     async fn volume(&self) -> PathBuf {
-        let claim = ["get", "pvc", "demo-auth-data", "-o", "jsonpath={.spec.volumeName}"];
+        let claim = [
+            "get",
+            "pvc",
+            "demo-auth-data",
+            "-o",
+            "jsonpath={.spec.volumeName}",
+        ];
         let name = self.space.kubectl(&claim, "").await;
         let volume = ["get", "pv", &name, "-o", "json"];
         let volume = self.space.kubectl(&volume, "").await;

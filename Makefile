@@ -23,7 +23,7 @@ run demo: export RUST_LOG ?= warn
 run demo: export TRANSCRIPTION_ENGINE ?= whisper
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint build images e2e cluster cluster-down generate pictures bench bench-operator bench-whisper prepare sources engine model
+.PHONY: help run demo test test-parts lint build images e2e e2e-parts cluster cluster-down generate pictures bench bench-operator bench-whisper prepare sources engine model
 
 help: ## Lists the commands.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -34,14 +34,16 @@ run: model build ## Transcribes a recording, then serves on ports 8001 and 8000 
 demo: model build ## Transcribes a recording and ends.
 	@"$(bin)/transcription-standalone" demo $(recording)
 
-test: lint build ## Lints, then runs all tests. Installs what they need.
-	@for part in whisper-base whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool ffmpeg faster-whisper openapi-spec-validator schemathesis playwright chromium etcd kubernetes; do tests/lab/fetch.sh $$part || exit 1; done
+test: lint build test-parts ## Lints, then runs all tests. Installs what they need.
 	@echo "Most tests wait more than they compute: four at a time ..."
 	cargo test --release --workspace --locked --lib --test contract --test black_box --test control_plane -- --test-threads 4
 	@echo "The operator's tests wait even more, for leases that lapse and for three minutes in which nothing may happen ..."
 	cargo test --release --workspace --locked --test cluster --test monitoring -- --test-threads 6
 	@echo "Whisper's tests take all cores and some minutes: one after another ..."
 	cargo test --release --workspace --locked --test whisper -- --test-threads 1
+
+test-parts:
+	@for part in whisper-base whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool ffmpeg faster-whisper openapi-spec-validator schemathesis playwright chromium etcd kubernetes; do tests/lab/fetch.sh $$part || exit 1; done
 
 lint: sources ## Checks formatting and clippy's rules.
 	@services/standalone/prepare.sh lint
@@ -56,9 +58,11 @@ images: engine build ## Builds the container images. Needs a Docker Engine.
 	@for part in whisper-base busybox; do tests/lab/fetch.sh $$part || exit 1; done
 	@tests/lab/images.sh "$(bin)"
 
-e2e: build ## Tests the images, Compose, and the stack on a Kubernetes node. Needs root; installs Docker Engine and containerd.
-	@for part in whisper-base busybox seaweedfs boto3 docker compose promtool etcd kubernetes coredns node helm; do tests/lab/fetch.sh $$part || exit 1; done
-	cargo test --release --workspace --locked --test images --test compose --test node -- --test-threads 2
+e2e: build e2e-parts ## Tests the charts, the images, Compose, and the stack on a Kubernetes node. Needs root; installs Docker Engine and containerd.
+	cargo test --release --workspace --locked --test charts --test images --test compose --test node -- --test-threads 2
+
+e2e-parts:
+	@for part in whisper-base busybox seaweedfs boto3 docker promtool etcd kubernetes node coredns compose helm chart-tools kubernetes-schemas; do tests/lab/fetch.sh $$part || exit 1; done
 
 cluster: build ## Starts a Kubernetes cluster of one node to play with, with the images on it. The node needs root.
 	@for part in whisper-base busybox seaweedfs docker etcd kubernetes coredns node; do tests/lab/fetch.sh $$part || exit 1; done

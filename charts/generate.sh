@@ -4,6 +4,7 @@
 set -eu
 cd "$(dirname "$0")"
 
+mkdir -p operator/files
 cp ../k8s/crd.yaml operator/files/crd.yaml
 for chart in auth transcription operator; do
     cp ../LICENSE "$chart/LICENSE"

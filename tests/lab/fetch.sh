@@ -1,7 +1,8 @@
 #!/bin/sh
 # Fetches what is too large for the repository into the cache folder, once, and checks every byte of it.
 # Usage: fetch.sh whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper |
-#   openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker | compose | helm | chart-tools | metrics-server | matplotlib
+#   openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker | compose | helm | chart-tools | metrics-server |
+#   matplotlib | kubernetes-schemas
 set -eu
 
 cache="${LAB_CACHE:-$HOME/.cache/transcription-lab}"
@@ -363,6 +364,32 @@ metrics_server() {
     finish "$work/commands" "$name"
 }
 
+# What three releases of Kubernetes say of their kinds. Of their source nothing else is kept.
+kubernetes_schemas() {
+    name=kubernetes-schemas-1
+    missing "$name/1.35.4.json" || return 0
+    fetching "the schemas of Kubernetes 1.33, 1.34 and 1.35" "Apache-2.0, in 3 archives of source of 18 MB each, for the tests"
+    find_go
+    mkdir "$work/schemas"
+    while read -r version sum; do
+        # The sum of an archive is compared here, as go.sum would: a module cannot need three releases of another one.
+        said=$(cd "$work" && GOTOOLCHAIN=local GOFLAGS=-modcacherw GOWORK=off GOSUMDB=off GOMODCACHE="$work/modules" \
+            timeout 600 "$go" mod download -json "k8s.io/kubernetes@$version" </dev/null) ||
+            fail "Go cannot download it (see above)" "Check the network and which proxy Go uses (go env GOPROXY)"
+        case "$said" in
+        *"\"Sum\": \"$sum\""*) ;;
+        *) fail "what came is not what was published: its hash differs" "Check which proxy Go uses (go env GOPROXY)" ;;
+        esac
+        cp "$work/modules/k8s.io/kubernetes@$version/api/openapi-spec/swagger.json" "$work/schemas/${version#v}.json"
+        rm -rf "$work/modules"
+    done <<'END'
+v1.33.13 h1:bmH31xUdSzeA5vk0wZAK9MZp11mdLuzUSeKk0qN3hPQ=
+v1.34.4 h1:Yy6R4QB8C9kJPp25GFqEvX5XQwY5qzKeqD0Xx6oAcmk=
+v1.35.4 h1:o/8dBC/pHVpYoGV4OAIytAlNPZbdYVTXJHoYvXC4qzM=
+END
+    finish "$work/schemas" "$name"
+}
+
 # What a node of Kubernetes needs around the kubelet: what runs containers, their network, and the container that a pod begins with.
 node() {
     { [ -x /usr/sbin/nft ] && command -v ip >/dev/null; } || {
@@ -468,8 +495,9 @@ helm) helm ;;
 chart-tools) chart_tools ;;
 metrics-server) metrics_server ;;
 matplotlib) matplotlib ;;
+kubernetes-schemas) kubernetes_schemas ;;
 *)
-    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker | compose | helm | chart-tools | metrics-server | matplotlib" >&2
+    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker | compose | helm | chart-tools | metrics-server | matplotlib | kubernetes-schemas" >&2
     exit 2
     ;;
 esac

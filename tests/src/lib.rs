@@ -4,7 +4,7 @@
 //! [`process`] starts and ends programs, [`stack`] starts ours, [`auth`] an auth service alone, [`transcription`] a
 //! transcription service with Gemini's stand-in, [`seaweedfs`] an S3 server
 //! and [`s3_proxy`] its faults,
-//! [`collector`] takes traces, [`python`] runs what others wrote, [`client`] speaks HTTP, [`errors`] knows every error, [`speech`] has recordings and counts
+//! [`collector`] takes traces, [`python`] runs what others wrote, [`charts`] runs Helm, [`client`] speaks HTTP, [`errors`] knows every error, [`speech`] has recordings and counts
 //! word errors, [`sound`] makes other sounds and other files of them.
 
 #![expect(
@@ -17,6 +17,7 @@
 
 pub mod api_proxy;
 pub mod auth;
+pub mod charts;
 pub mod client;
 pub mod cluster;
 pub mod collector;

@@ -1,6 +1,6 @@
-//! The cases use every value, and each value that a case has changes what is rendered.
+//! The cases use every value, and what they set changes what is rendered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -32,13 +32,15 @@ fn each_value_is_another_than_the_default_in_some_case() {
 }
 
 #[tokio::test]
-async fn each_value_of_each_case_changes_what_is_rendered() {
+async fn each_value_that_a_case_has_first_changes_what_is_rendered() {
     for chart in CHARTS {
         let leaves = Definition::of(chart).leaves();
+        let mut known = BTreeSet::new();
         let changes = cases_of(chart).into_iter().map(|case| {
             let values = read(&case.values());
             let changed = leaves.iter().filter(|(name, default)| {
-                value_of(&values, name).is_some_and(|value| value != default)
+                let value = value_of(&values, name).filter(|value| *value != default);
+                value.is_some_and(|value| known.insert((name.clone(), value.to_string())))
             });
             let changed = changed.map(|(name, _)| name.clone()).collect::<Vec<_>>();
             (case, values, changed)

@@ -166,6 +166,8 @@ impl Umbrella {
             let (alias, document) = document.split_once('/').unwrap();
             assert!(self.aliases.iter().any(|known| known == alias), "{alias}");
             let text = texts.entry(alias.to_owned()).or_default();
+            // After the last one is no line that divides.
+            let document = document.trim_end().trim_end_matches("---").trim_end();
             text.push_str(&document.replace(alias, "alias"));
             text.push('\n');
         }

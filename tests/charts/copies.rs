@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use transcription_tests::charts::{CHARTS, copy, root};
+use serde_json::Value;
+use transcription_tests::charts::{CHARTS, copy, folder, read, root};
 use transcription_tests::process::run;
 
 /// What `charts/generate.sh` reads or writes.
@@ -12,13 +13,13 @@ const READ: [&str; 3] = ["charts", "k8s", "LICENSE"];
 
 #[tokio::test]
 async fn the_copies_and_the_pages_of_the_charts_are_up_to_date() {
-    let folder = tempfile::tempdir().unwrap();
+    let place = tempfile::tempdir().unwrap();
     for part in READ {
         let mut command = Command::new("cp");
-        command.arg("-R").arg(root().join(part)).arg(folder.path());
+        command.arg("-R").arg(root().join(part)).arg(place.path());
         assert!(run(command, "").await.status.success());
     }
-    let charts = folder.path().join("charts");
+    let charts = place.path().join("charts");
     // So that none is only left over.
     for chart in CHARTS {
         fs::remove_file(charts.join(chart).join("README.md")).unwrap();
@@ -37,6 +38,28 @@ async fn the_copies_and_the_pages_of_the_charts_are_up_to_date() {
             "{} is not what it is made of: run `make generate`",
             found.display()
         );
+    }
+}
+
+#[test]
+fn each_chart_is_of_this_release() {
+    let release = env!("CARGO_PKG_VERSION");
+    for chart in CHARTS {
+        let definition = read(&folder(chart).join("Chart.yaml"));
+        let images = definition["annotations"]["artifacthub.io/images"].as_str();
+        let images = serde_saphyr::from_str::<Value>(images.unwrap()).unwrap();
+
+        assert_eq!(definition["appVersion"], release, "{chart}");
+        let images = images.as_array().unwrap();
+        assert!(!images.is_empty(), "{chart}");
+        for image in images {
+            let image = image["image"].as_str().unwrap();
+            let (_, tag) = image.rsplit_once(':').unwrap();
+            assert!(
+                tag == release || tag == format!("{release}-whisper"),
+                "{image}"
+            );
+        }
     }
 }
 

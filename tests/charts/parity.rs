@@ -7,6 +7,7 @@ use clap::Parser;
 use serde_json::Value;
 use transcription_operator::config::{Cli, Command};
 use transcription_operator::manifests;
+use transcription_operator::release::Release;
 use transcription_tests::charts::{Case, Helm, cases, parsed, read, renderings, root, together};
 use transcription_tests::rendered;
 
@@ -56,8 +57,9 @@ type Objects = BTreeMap<[String; 3], Value>;
 #[tokio::test]
 async fn the_charts_of_the_services_make_what_the_operator_makes() {
     let mut differences = Vec::new();
-    let stacks = rendered::cases();
-    assert!(stacks.len() >= 3);
+    let stacks = stacks();
+    let count = stacks.len();
+    assert!(count >= 3);
     for stack in stacks {
         let name = stack.frozen.file_stem().unwrap().to_string_lossy();
         let name = format!("rendered-{name}");
@@ -86,7 +88,7 @@ async fn the_charts_of_the_services_make_what_the_operator_makes() {
             .filter(|name| name.starts_with("rendered-"))
             .collect::<BTreeSet<_>>()
     };
-    assert_eq!(names("auth").len(), rendered::cases().len());
+    assert_eq!(names("auth").len(), count);
     assert_eq!(names("auth"), names("transcription"));
 
     assert_listed(&differences, &SERVICES, "## The services");
@@ -119,6 +121,24 @@ async fn the_chart_of_the_operator_makes_what_its_manifests_have() {
 }
 
 #[tokio::test]
+async fn the_operator_is_scraped_in_the_same_way_wherever_it_comes_from() {
+    let by_hand = read(&root().join("k8s/monitoring/operator-servicemonitor.yaml"));
+    let case = Case {
+        chart: "operator",
+        name: "default".to_owned(),
+    };
+    let set = ["enabled", "force"].map(|name| format!("--set=metrics.serviceMonitor.{name}=true"));
+
+    let objects = case.rendered(&[&set[0], &set[1]]).await.objects;
+
+    let mut monitors = objects
+        .iter()
+        .filter(|object| object["kind"] == "ServiceMonitor");
+    let by_chart = monitors.next().unwrap();
+    assert_eq!(by_chart["spec"]["endpoints"], by_hand["spec"]["endpoints"]);
+}
+
+#[tokio::test]
 async fn what_the_operator_finds_by_itself_are_values_of_the_charts() {
     let setting = async |chart: &'static str, set: &[&str], name: &str| {
         let case = Case {
@@ -131,7 +151,7 @@ async fn what_the_operator_finds_by_itself_are_values_of_the_charts() {
             .filter(|object| object["kind"] == "ConfigMap");
         maps.next().unwrap()["data"][name].clone()
     };
-    let stacks = rendered::cases();
+    let stacks = stacks();
     let everything = stacks
         .iter()
         .find(|case| case.frozen.ends_with("everything.yaml"));
@@ -195,6 +215,13 @@ async fn a_variable_of_the_chart_is_refused_as_an_extra_one() {
         });
         assert!(refusals.await.len() > 8);
     }
+}
+
+/// The stacks of the newest release: the charts are of that one.
+fn stacks() -> Vec<rendered::Case> {
+    let newest = Release::NEWEST.to_string();
+    let all = rendered::cases().into_iter();
+    all.filter(|case| case.release == newest).collect()
 }
 
 /// What a chart makes of a case.

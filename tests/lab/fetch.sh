@@ -374,8 +374,10 @@ kubernetes_schemas() {
     while read -r version sum; do
         # The sum of an archive is compared here, as go.sum would: a module cannot need three releases of another one.
         said=$(cd "$work" && GOTOOLCHAIN=local GOFLAGS=-modcacherw GOWORK=off GOSUMDB=off GOMODCACHE="$work/modules" \
-            timeout 600 "$go" mod download -json "k8s.io/kubernetes@$version" </dev/null) ||
-            fail "Go cannot download it (see above)" "Check the network and which proxy Go uses (go env GOPROXY)"
+            timeout 600 "$go" mod download -json "k8s.io/kubernetes@$version" </dev/null) || {
+            cause=$(printf '%s' "$said" | sed -n 's/.*"Error": "\(.*\)".*/\1/p')
+            fail "Go cannot download it (${cause:-see above})" "Check the network and which proxy Go uses (go env GOPROXY)"
+        }
         case "$said" in
         *"\"Sum\": \"$sum\""*) ;;
         *) fail "what came is not what was published: its hash differs" "Check which proxy Go uses (go env GOPROXY)" ;;

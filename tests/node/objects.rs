@@ -1,10 +1,11 @@
 //! What is there in a namespace, and in the cluster.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
 use transcription_lab::kubernetes::ControlPlane;
-use transcription_tests::process::eventually;
+use transcription_tests::process::PATIENCE;
 
 /// What comes and goes with other objects, and what is no object.
 const OF_THEMSELVES: [&str; 4] = [
@@ -38,30 +39,22 @@ pub async fn objects(plane: &ControlPlane, namespace: Option<&str>) -> BTreeSet<
 
 /// Waits until exactly these are there: what is deleted takes a moment to go.
 pub async fn are_left(plane: &ControlPlane, namespace: Option<&str>, expected: &BTreeSet<String>) {
-    let differences = Mutex::new(String::new());
-    let settled = eventually("nothing is left but what was asked to stay", async || {
+    let began = Instant::now();
+    loop {
         let found = objects(plane, namespace).await;
         let differing = found.symmetric_difference(expected).collect::<Vec<_>>();
-        *differences.lock().unwrap() = format!("{differing:?}");
-        differing.is_empty()
-    });
-    let told = Told(&differences);
-    settled.await;
-    drop(told);
-}
-
-/// Says at the end of a test that failed what differed.
-struct Told<'a>(&'a Mutex<String>);
-
-impl Drop for Told<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("left or missing: {}", self.0.lock().unwrap());
+        if differing.is_empty() {
+            return;
         }
+        assert!(
+            began.elapsed() < PATIENCE,
+            "left, or not there any more: {differing:?}"
+        );
+        sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// The one that is there and was not before; the set with it.
+/// The same names, and further ones.
 pub fn with(mut before: BTreeSet<String>, further: &[&str]) -> BTreeSet<String> {
     before.extend(further.iter().map(|name| (*name).to_owned()));
     before

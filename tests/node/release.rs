@@ -131,19 +131,19 @@ pub fn notes(printed: &str) -> Vec<String> {
 /// Commands of notes as one script. What forwards a port does so in the background, at a port that is free here.
 pub fn script(commands: &[String], port: u16) -> String {
     let free = free_port();
-    let mut script = String::new();
+    let mut lines = Vec::new();
     for command in commands {
         let command = command
             .replace(&format!(" {port}:"), &format!(" {free}:"))
             .replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{free}"));
-        script.push_str(&command);
         if command.contains(" port-forward ") {
-            script.push_str(" >/dev/null &\n");
-            script.push_str(&format!(
+            lines.push(format!("{command} >/dev/null &"));
+            lines.push(format!(
                 "for try in $(seq 100); do ! curl -s -o /dev/null http://127.0.0.1:{free} || break; sleep 0.1; done"
             ));
+        } else {
+            lines.push(command);
         }
-        script.push('\n');
     }
-    script
+    lines.join("\n")
 }

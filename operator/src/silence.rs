@@ -1,7 +1,9 @@
 //! How long each watch has heard nothing. A connection can be dead without anybody noticing: the operator would be deaf, and look healthy.
 //!
 //! A healthy watch hears from the API server about once a minute, if only a bookmark. kube does not tell those, so they are heard one
-//! layer below: whatever comes on the connection of a watch counts.
+//! layer below: whatever comes on the connection of a watch counts. Of a kind that nothing happens to there may be no bookmark for ten
+//! minutes: how far it is the API server learns from etcd, whose own interval that is. But kube begins each watch anew after five
+//! minutes, and that it is accepted counts too.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -114,6 +116,9 @@ where
             if answer.status() == StatusCode::NOT_FOUND && is_of_optional_kind(&path) {
                 silence.forget(&path);
             }
+            if let (Some(watch), true) = (&watch, answer.status().is_success()) {
+                silence.hear(watch);
+            }
             Ok(answer.map(|body| match watch {
                 Some(watch) => body
                     .map_frame(move |frame| {
@@ -153,4 +158,38 @@ pub fn is_watch(query: &str) -> bool {
     query
         .split('&')
         .any(|pair| pair == "watch=true" || pair == "watch=1")
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+    use tower::{ServiceExt, service_fn};
+
+    use super::*;
+
+    async fn ask(silence: &Silence, status: StatusCode) {
+        let server = service_fn(move |_: Request<()>| async move {
+            let answer = Response::builder().status(status);
+            Ok::<_, BoxError>(answer.body(Empty::<Bytes>::new()).unwrap())
+        });
+        let request = Request::get("/apis/apps/v1/deployments?watch=true");
+        let ear = Ear(silence.clone()).layer(server);
+        ear.oneshot(request.body(()).unwrap()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_is_accepted_was_heard_and_one_that_is_refused_was_not() {
+        const PAUSE: Duration = Duration::from_millis(50);
+        let silence = Silence::default();
+        let age = || silence.ages()[0].1;
+        ask(&silence, StatusCode::OK).await;
+
+        tokio::time::sleep(PAUSE).await;
+        ask(&silence, StatusCode::INTERNAL_SERVER_ERROR).await;
+        let before = age();
+        ask(&silence, StatusCode::OK).await;
+
+        assert!(before >= PAUSE);
+        assert!(age() < before);
+    }
 }

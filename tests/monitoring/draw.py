@@ -14,7 +14,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from PIL import Image
 
 WIDTH = 1600  # pixels
@@ -69,8 +69,14 @@ def legend_of(template, metric):
 
 def numbers(series):
     """Times and values; a gap where there is no number."""
-    points = [(float(time), float(value)) for time, value in series["values"]]
-    return [time for time, _ in points], [value if math.isfinite(value) else math.nan for _, value in points]
+    times, values = [], []
+    for time, value in ((float(time), float(value)) for time, value in series["values"]):
+        if times and time > times[-1] + 1:
+            times.append(times[-1] + 1)
+            values.append(math.nan)
+        times.append(time)
+        values.append(value if math.isfinite(value) else math.nan)
+    return times, values
 
 
 def colour_at(value, panel):
@@ -149,14 +155,17 @@ class Drawing:
         order = organized.get("indexByName", {})
         names.sort(key=lambda name: order.get(name, len(order)))
         rename = organized.get("renameByName", {})
-        longest = [max([len(name)] + [len(row.get(name, "")) for row in rows]) + 2 for name in names]
+        longest = [max([len(name) + 1] + [len(row.get(name, "")) for row in rows]) + 2 for name in names]
+        # What does not fit is cut.
+        most = width / 6.2 / sum(longest)
         places = [left + width * sum(longest[:at]) / sum(longest) for at in range(len(names))]
         lines = int(height / 18) - 1
         for name, place in zip(names, places):
             self.text(place, top, rename.get(name) or name, size=8, weight="bold", color=GREY)
         for at, row in enumerate(rows[:lines]):
             for name, place in zip(names, places):
-                self.text(place, top + 18 * (at + 1), row.get(name, ""), size=8)
+                words = row.get(name, "")
+                self.text(place, top + 18 * (at + 1), words[: int((len(words) + 2) * min(most, 1))], size=8)
 
     def timeseries(self, panel, series, left, top, width, height):
         defaults = panel["fieldConfig"]["defaults"]
@@ -171,16 +180,18 @@ class Drawing:
             if custom.get("stacking", {}).get("mode") == "normal":
                 base = base or {}
                 bottom = [base.get(time, 0) for time in times]
-                values_here = [low + (0 if math.isnan(value) else value) for low, value in zip(bottom, values)]
-                axes.fill_between(times, bottom, values_here, color=colour, alpha=0.3, linewidth=0)
-                axes.plot(times, values_here, color=colour, linewidth=1)
-                base.update(zip(times, values_here))
+                top_of = [low + value for low, value in zip(bottom, values)]
+                axes.fill_between(times, bottom, top_of, color=colour, alpha=0.3, linewidth=0)
+                axes.plot(times, top_of, color=colour, linewidth=1)
+                base.update((time, high) for time, high in zip(times, top_of) if math.isfinite(high))
             else:
                 axes.plot(times, values, color=colour, linewidth=1.2)
                 axes.fill_between(times, 0, values, color=colour, alpha=0.08, linewidth=0)
             self.legend_line(at, name, colour, values, defaults, left, top + height - below + 24, width, len(series))
-        self.text(left + width - 60, top + height - below + 24, "last", size=7.5, color=GREY, ha="right")
+        self.text(left + width - 70, top + height - below + 24, "last", size=7.5, color=GREY, ha="right")
         self.text(left + width, top + height - below + 24, "max", size=7.5, color=GREY, ha="right")
+        # A threshold that is far away leaves the axis as it is.
+        axes.set_ylim(axes.get_ylim())
         if custom.get("thresholdsStyle", {}).get("mode") == "dashed":
             for step in defaults["thresholds"]["steps"]:
                 if step["value"] is not None:
@@ -202,7 +213,7 @@ class Drawing:
         there = [value for value in values if math.isfinite(value)]
         self.text(left, top, "■", size=8, color=colour)
         self.text(left + 14, top, name, size=7.5)
-        for place, value in ((left + width - 60, there and there[-1]), (left + width, there and max(there))):
+        for place, value in ((left + width - 70, there and there[-1]), (left + width, there and max(there))):
             words = shown(value if there else None, defaults.get("unit"), defaults.get("decimals"))
             self.text(place, top, words, size=7.5, ha="right")
 
@@ -231,7 +242,7 @@ class Drawing:
 
     def time_axis(self, axes):
         axes.set_xlim(self.start, self.end)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(FixedLocator([self.start + minute * 60 for minute in range(int(self.end - self.start) // 60 + 1)]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda time, _: f"{int(time - self.start) // 60}:{int(time - self.start) % 60:02}"))
         axes.tick_params(labelsize=7.5, colors=GREY, length=0)
         axes.grid(color="#EEEEEE")

@@ -120,6 +120,10 @@ impl Stacks {
             .current_dir(folder.path());
         let mut process = Process::start(&mut command, folder.path().join("log"));
         wait_until_answered(&self.first.url, &mut process).await;
+        eventually("it is ready again", async || {
+            self.first.ask("/readyz").await.0 == 200
+        })
+        .await;
         self.again = Some((process, folder));
     }
 }

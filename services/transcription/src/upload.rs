@@ -113,7 +113,7 @@ pub struct Details {
 
 enum Content {
     Whole(Bytes),
-    Parts(OpenUpload),
+    Parts(Box<OpenUpload>),
 }
 
 /// Reads the form. Whatever goes wrong, no upload stays open in the bucket.
@@ -326,7 +326,7 @@ impl File {
                 options,
             },
             content: match open_upload {
-                Some(upload) => Content::Parts(upload),
+                Some(upload) => Content::Parts(Box::new(upload)),
                 None => Content::Whole(buffer.freeze()),
             },
         }

@@ -276,7 +276,7 @@ async fn a_restored_backup_serves_and_gives_no_id_that_was_given_since() {
 }
 
 #[tokio::test]
-async fn a_backup_is_restored_where_there_is_nothing_a_broken_file_or_a_new_database() {
+async fn a_backup_is_restored_where_there_is_nothing_or_a_broken_file() {
     let mut auth = Auth::start().await;
     auth.register("ada").await;
     auth.succeed(&["backup", "copy.db"], "").await;
@@ -296,14 +296,24 @@ async fn a_backup_is_restored_where_there_is_nothing_a_broken_file_or_a_new_data
     auth.succeed(&["restore", "copy.db"], "").await;
     auth.restart([]).await;
     auth.token("ada").await;
-    auth.process.terminate().await;
+}
 
-    // That of a new machine: it was served, and never had a user.
+#[tokio::test]
+async fn a_backup_that_is_restored_on_a_new_machine_gives_no_id_that_may_have_been_given_since() {
+    let mut auth = Auth::start().await;
+    auth.register("ada").await;
+    auth.succeed(&["backup", "copy.db"], "").await;
+    auth.register("bob").await;
+    auth.process.terminate().await;
+    // There it was served already, and never had a user.
     fs::remove_file(auth.database()).unwrap();
     auth.restart([]).await;
     auth.process.terminate().await;
+
     auth.succeed(&["restore", "copy.db"], "").await;
     auth.restart([]).await;
+
+    auth.token("ada").await;
     assert!(
         auth.register("carol").await > 1_000_000,
         "bob's folder is still in the bucket"

@@ -140,6 +140,15 @@ impl<'a> Work<'a> {
             said.contains("Restored 4 users to /app/data/auth.db. The next new user gets an id above 4. The old database is kept as /app/data/auth.db.before-restore-"),
             "{said}"
         );
+        // Back to the old database, by its name on the volume, and forth again.
+        let kept = self.kept().await.remove(0);
+        let back = format!(
+            "sed 's|\"-\"|/app/data/{kept}|' k8s/samples/restore.yaml | kubectl apply -f -\n{}",
+            restore.split_once("<auth.db\n").unwrap().1
+        );
+        self.run(&back).await;
+        assert_eq!(self.names("auth.db").await, "eve");
+        self.run(restore).await;
         // The operator has left the pod away all the time, and makes it again when it is asked to.
         let replicas = [
             "get",
@@ -151,7 +160,7 @@ impl<'a> Work<'a> {
         assert_eq!(self.space.kubectl(&replicas, "").await, "0");
         self.run(go_on).await;
         println!(
-            "stopped, refused half a file, restored, Ready again: {:.1} s",
+            "stopped, refused half a file, restored, gone back and forth, Ready again: {:.1} s",
             began.elapsed().as_secs_f64()
         );
     }
@@ -168,8 +177,11 @@ impl<'a> Work<'a> {
         assert_eq!(me.json["username"], "at@sign", "{me:?}");
         self.transcription_takes(&given_by_the_old_backend).await;
         let kept = self.kept().await;
-        assert_eq!(kept.len(), 1, "{kept:?}");
-        assert_eq!(self.names(&kept[0]).await, "eve");
+        assert_eq!(kept.len(), 3, "{kept:?}");
+        for (database, user) in kept.iter().zip(["eve", "Ada", "eve"]) {
+            let users = self.names(database).await;
+            assert!(users.starts_with(user), "{database}: {users}");
+        }
     }
 
     /// The commands of the other page: to the release that is there, nothing restarts.

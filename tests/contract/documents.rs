@@ -178,17 +178,19 @@ fn dead_ends(root: &Path) -> Vec<String> {
     let tests = tests(root);
     let mut found = Vec::new();
     for page in files(root, &["md"]) {
-        let text = fs::read_to_string(&page).unwrap();
+        let content = fs::read_to_string(&page).unwrap();
         let name = page.strip_prefix(root).unwrap().display();
-        for link in links(&text) {
+        for link in links(&content) {
             if !leads_somewhere(root, &page, &link) {
                 found.push(format!("{name}: {link}"));
             }
         }
         // What a run of the tests prints is named too.
-        let printed = text.lines().filter_map(|line| line.strip_prefix("test "));
+        let printed = content
+            .lines()
+            .filter_map(|line| line.strip_prefix("test "));
         let printed = printed.filter_map(|line| line.split(' ').next());
-        for word in spans(&text).into_iter().chain(printed) {
+        for word in spans(&content).into_iter().chain(printed) {
             let is_missing = match as_test(word) {
                 Some((module, test)) => !tests.contains(&(module.to_owned(), test.to_owned())),
                 None => is_path(word) && !root.join(word).exists(),

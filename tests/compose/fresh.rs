@@ -95,9 +95,12 @@ async fn everything_is_confined(project: &Project) {
         let state = &container["State"];
         if state["Running"] == true {
             let id = container["Id"].as_str().unwrap();
-            let processes = project.engine.docker.run(&["top", id, "-eo", "uid"]).await;
-            let owner = user.split(':').next().unwrap();
-            let mut owners = processes.lines().skip(1).map(str::trim);
+            // It wants the column with the ids of processes.
+            let top = ["top", id, "-eo", "uid,pid"];
+            let processes = project.engine.docker.run(&top).await;
+            let owner = user.split(':').next();
+            let owners = processes.lines().skip(1);
+            let mut owners = owners.map(|line| line.split_whitespace().next());
             assert!(owners.all(|found| found == owner), "{service}: {processes}");
         } else {
             assert_eq!(state["ExitCode"], 0, "{service}");

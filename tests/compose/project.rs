@@ -144,9 +144,9 @@ for found in s3.list_objects_v2(Bucket=bucket).get('Contents', []):
 impl Drop for Project {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let logs =
-                self.shell("docker compose ps --all; docker compose logs --no-color --tail 100");
-            let logs = { logs }.output().map(|output| output.stdout);
+            let tell =
+                "docker compose ps --all; docker compose --profile '*' logs --no-color --tail 100";
+            let logs = self.shell(tell).output().map(|output| output.stdout);
             let logs = logs.unwrap_or_default();
             eprintln!("--- {}\n{}", self.name, String::from_utf8_lossy(&logs));
         }

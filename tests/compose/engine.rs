@@ -65,7 +65,11 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let mut remove = self.docker.command(&["image", "rm", &self.builder]);
+        // On an engine that others use too, what has a public name and is the lab's must not be taken for the real one.
+        let made = [&self.builder, SEAWEEDFS, GEMINI, PROMETHEUS, BUSYBOX];
+        let mut remove = self
+            .docker
+            .command(&[&["image", "rm", "--force"][..], &made].concat());
         let _ = remove.output();
     }
 }

@@ -28,6 +28,7 @@ async fn a_recording_becomes_text_and_is_still_there_after_down_and_up() {
     );
     let answer = transcribed(&project).await;
     everything_is_confined(&project).await;
+    the_pages_work_together_and_metrics_are_not_published(&project).await;
     let before = token(&project).await;
 
     project.succeed(&command(&["docker compose down"])).await;
@@ -105,6 +106,29 @@ async fn everything_is_confined(project: &Project) {
         } else {
             assert_eq!(state["ExitCode"], 0, "{service}");
         }
+    }
+}
+
+/// The page /docs of the one asks for a token of the other.
+async fn the_pages_work_together_and_metrics_are_not_published(project: &Project) {
+    let (auth, transcription) = (project.url("AUTH_PORT"), project.url("TRANSCRIPTION_PORT"));
+    let get = async |url: String, origin: &str| {
+        let request = http().get(url).header("origin", origin).send();
+        Answer::of(request.await.unwrap()).await
+    };
+
+    let document = get(format!("{transcription}/openapi.json"), &auth).await;
+    let found = document.text.contains(&format!("\"{auth}/token\""));
+    assert!(found, "{}", document.text);
+    for (page, asked) in [(&transcription, &auth), (&auth, &transcription)] {
+        for page in [page.clone(), page.replace("127.0.0.1", "localhost")] {
+            let answer = get(format!("{asked}/"), &page).await;
+            assert_eq!(answer.header("access-control-allow-origin"), page);
+        }
+    }
+    for service in [auth, transcription] {
+        let metrics = get(format!("{service}/metrics"), "").await;
+        assert_eq!(metrics.status, StatusCode::NOT_FOUND);
     }
 }
 

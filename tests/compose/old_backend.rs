@@ -164,6 +164,9 @@ async fn mend_as_told(project: &Project) {
     assert!(mend.ends_with(&format!(" {}", told.trim_end())), "{log}");
 
     project.succeed(&mend).await;
+    project
+        .succeed(&command(&["docker compose restart auth"]))
+        .await;
 }
 
 /// No container of the local store, nor what it has written, knows the old backend's keys.

@@ -65,7 +65,7 @@ pub enum Command {
 pub struct MakeKeySettings {
     /// The file. It must not be there.
     pub file: PathBuf,
-    /// Make none if the file is there, or if JWT_SECRET_KEY is set. For what prepares every start.
+    /// Make none if the file is there, or if the services are given the key itself. For what prepares every start.
     #[arg(long)]
     pub if_needed: bool,
     /// A key that the services are given.

@@ -7,7 +7,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
-    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_SECURITY_POLICY, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, CONTENT_SECURITY_POLICY, ORIGIN,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::{self, Next};
@@ -132,6 +133,11 @@ async fn accompany(State(escort): State<Escort>, mut request: Request, next: Nex
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
+        if escort.stopping.has_begun() {
+            // Who keeps a connection goes elsewhere with the next request, instead of losing it when the connections are closed.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
         attended.answered(&response, code);
         response
     };
@@ -250,6 +256,26 @@ mod tests {
         assert_eq!(answer.headers()[CONTENT_TYPE], "application/problem+json");
         assert!(answer.headers().contains_key(REQUEST_ID));
         assert_eq!(ask("/good").await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn answers_end_their_connection_once_the_service_is_told_to_stop() {
+        let metrics = Metrics::new(BuildInfo {
+            version: "0",
+            revision: "test",
+        });
+        let routes = Router::new().route("/good", get(|| async { "good" }));
+        let stopping = Stopping::default();
+        let origins = AllowedOrigins::Listed(Vec::new());
+        let app = instrument(routes, &metrics.unwrap(), &origins, &stopping);
+        let ask = async || {
+            let request = Request::get("/good").body(Body::empty()).unwrap();
+            app.clone().oneshot(request).await.unwrap()
+        };
+
+        assert!(!ask().await.headers().contains_key(CONNECTION));
+        stopping.begin();
+        assert_eq!(ask().await.headers()[CONNECTION], "close");
     }
 
     fn id_for(value: &[u8]) -> String {

@@ -9,11 +9,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::Json;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use tokio::net::TcpListener;
 
 use crate::counts::Counts;
@@ -33,7 +35,8 @@ pub mod wire;
 pub struct StandIn(Arc<Parts>);
 
 struct Parts {
-    key: String,
+    /// The API keys that are good.
+    keys: Mutex<Vec<String>>,
     counts: Counts,
     faults: Faults,
     files: Files,
@@ -57,10 +60,10 @@ pub async fn serve(listener: TcpListener, key: &str) -> std::io::Result<()> {
     axum::serve(listener, router(key)).await
 }
 
-/// The API, and beside it `/_stand-in/counts` and `/_stand-in/faults`, which ask for no key.
+/// The API, and beside it `/_stand-in/counts`, `/_stand-in/faults` and `/_stand-in/keys`, which ask for no key.
 pub fn router(key: &str) -> Router {
     let stand_in = StandIn(Arc::new(Parts {
-        key: key.to_owned(),
+        keys: Mutex::new(vec![key.to_owned()]),
         counts: Counts::default(),
         faults: Faults::default(),
         files: Files::default(),
@@ -86,6 +89,7 @@ pub fn router(key: &str) -> Router {
             "/_stand-in/faults",
             get(faults::show).post(faults::add).delete(faults::clear),
         )
+        .route("/_stand-in/keys", put(set_keys))
         // A text in it may be as long as an answer.
         .layer(DefaultBodyLimit::disable());
     google.merge(control).with_state(stand_in)
@@ -145,12 +149,24 @@ fn refuse(stand_in: &StandIn, request: &Request) -> Option<Refusal> {
         )),
         None if of_upload => None,
         None => Some(Refusal::unregistered()),
-        Some(key) if key.as_bytes() != stand_in.0.key.as_bytes() => Some(Refusal::bad_key()),
+        Some(key) if !stand_in.takes(key) => Some(Refusal::bad_key()),
         Some(_) => None,
     }
 }
 
+/// Makes these the keys that are good, and no others: as a person does on Google's page who changes a key.
+async fn set_keys(State(stand_in): State<StandIn>, Json(keys): Json<Vec<String>>) -> StatusCode {
+    *lock(&stand_in.0.keys) = keys;
+    StatusCode::NO_CONTENT
+}
+
 impl StandIn {
+    fn takes(&self, key: &HeaderValue) -> bool {
+        lock(&self.0.keys)
+            .iter()
+            .any(|good| good.as_bytes() == key.as_bytes())
+    }
+
     fn counts(&self) -> &Counts {
         &self.0.counts
     }

@@ -13,7 +13,7 @@ struct Options {
     /// The address to listen at; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// The only API key that is accepted.
+    /// The only API key that is accepted, until `/_stand-in/keys` is told others.
     #[arg(long, env = "GEMINI_STAND_IN_KEY", hide_env_values = true)]
     key: String,
 }

@@ -293,6 +293,32 @@ fn the_key_belongs_in_its_header_and_nowhere_else() {
 }
 
 #[test]
+fn a_key_is_good_until_others_are() {
+    let stand_in = StandIn::start();
+    let status = |key: &str| {
+        let headers = [
+            ("x-goog-api-key", key),
+            ("content-type", "application/json"),
+        ];
+        let body = speech().to_string();
+        stand_in
+            .send("POST", SPEECH, &headers, body.as_bytes())
+            .status
+    };
+    let make_good = |keys: Value| {
+        let headers = [("content-type", "application/json")];
+        let body = keys.to_string();
+        stand_in.send("PUT", "/_stand-in/keys", &headers, body.as_bytes())
+    };
+
+    assert_eq!((status(KEY), status("another")), (200, 400));
+    assert_eq!(make_good(json!([KEY, "another"])).status, 204);
+    assert_eq!((status(KEY), status("another")), (200, 200));
+    assert_eq!(make_good(json!(["another"])).status, 204);
+    assert_eq!((status(KEY), status("another")), (400, 200));
+}
+
+#[test]
 fn headers_of_a_trace_are_refused_and_counted() {
     let stand_in = StandIn::start();
 

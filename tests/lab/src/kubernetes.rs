@@ -6,6 +6,7 @@ pub mod control_plane;
 pub mod folder;
 pub mod kubeconfig;
 pub mod kubectl;
+pub mod metrics_server;
 pub mod node;
 
 pub use control_plane::ControlPlane;

@@ -47,6 +47,11 @@ pub fn coredns() -> PathBuf {
     cached("coredns-1.13.1/coredns")
 }
 
+/// What tells how much pods use.
+pub fn metrics_server() -> PathBuf {
+    cached("metrics-server-0.9.0/metrics-server")
+}
+
 fn built(name: &str) -> PathBuf {
     cached(&format!("kubernetes-{VERSION}/{name}"))
 }

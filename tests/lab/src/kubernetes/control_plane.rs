@@ -22,6 +22,8 @@ use crate::process::{Process, eventually, free_port, is_answered};
 pub const SERVICE_RANGE: &str = "10.96.0.0/16";
 /// The Service that every pod finds the API server by: the first address of the range.
 const API_SERVICE: &str = "10.96.0.1";
+/// Who the API server is to an API that is added to it.
+const FRONT: &str = "front-proxy-client";
 
 /// A running control plane. Dropped, it is gone with all it held.
 pub struct ControlPlane {
@@ -152,8 +154,13 @@ impl ControlPlane {
     }
 
     fn run(&mut self, command: Command, name: &str) {
-        let process = start_logged(command, self.folder.path(), name, &self.guard);
+        let process = self.start_beside(command, name);
         self.processes.push(process);
+    }
+
+    /// Starts a further program, which ends when it is dropped, or when this program is gone. Its command line must name the folder.
+    pub(super) fn start_beside(&self, command: Command, name: &str) -> Process {
+        start_logged(command, self.folder.path(), name, &self.guard)
     }
 
     async fn wait_until_ready(&mut self) {
@@ -235,6 +242,12 @@ impl Settings {
         let to_nodes = authority.client("kube-apiserver", "system:masters");
         folder.write("to-nodes.crt", &to_nodes.certificate);
         folder.write("to-nodes.key", &to_nodes.key);
+        // By these, and not by the clients' authority, an API that is added to this one knows who asks it.
+        let front = Authority::new();
+        let to_added = front.client(FRONT, "lab");
+        folder.write("front-ca.crt", &front.pem);
+        folder.write("front.crt", &to_added.certificate);
+        folder.write("front.key", &to_added.key);
         let accounts = Keys::new();
         folder.write("service-accounts.key", &accounts.private);
         folder.write("service-accounts.pub", &accounts.public);
@@ -289,6 +302,15 @@ impl Settings {
             ))
             .arg(file("kubelet-client-certificate", "to-nodes.crt"))
             .arg(file("kubelet-client-key", "to-nodes.key"))
+            .arg(file("requestheader-client-ca-file", "front-ca.crt"))
+            .arg(file("proxy-client-cert-file", "front.crt"))
+            .arg(file("proxy-client-key-file", "front.key"))
+            .arg(format!("--requestheader-allowed-names={FRONT}"))
+            .args([
+                "--requestheader-username-headers=X-Remote-User",
+                "--requestheader-group-headers=X-Remote-Group",
+                "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            ])
             .arg(file("audit-policy-file", "audit-policy.json"))
             .arg(file("audit-log-path", "audit.log"))
             // In megabytes. Who reads along would miss what is in the file before.
@@ -331,7 +353,8 @@ fn started_or_taken<T>(mut process: Process) -> Option<T> {
     None
 }
 
-fn program(path: &Path, folder: &Path) -> Command {
+/// A program of Kubernetes, with nothing of this machine's settings.
+pub(super) fn program(path: &Path, folder: &Path) -> Command {
     let mut command = Command::new(path);
     command
         // Neither a proxy nor somebody's own cluster.
@@ -354,7 +377,8 @@ fn start_logged(mut command: Command, folder: &Path, name: &str, guard: &Guard) 
     process
 }
 
-fn flag(name: &str, value: impl AsRef<Path>) -> String {
+/// A flag that has a path.
+pub(super) fn flag(name: &str, value: impl AsRef<Path>) -> String {
     format!("--{name}={}", value.as_ref().display())
 }
 

@@ -6,6 +6,7 @@
     reason = "a test that meets something unexpected has to fail, and says what it measured"
 )]
 
+mod crowd;
 mod helm;
 mod helm_operator;
 mod helm_services;
@@ -15,4 +16,5 @@ mod objects;
 mod release;
 mod restore;
 mod stack;
+mod traffic;
 mod witness;

@@ -188,8 +188,9 @@ from botocore.config import Config
 url, key, secret = sys.argv[1:]
 s3 = boto3.client('s3', endpoint_url=url, aws_access_key_id=key, aws_secret_access_key=secret, region_name='us-east-1',
                   config=Config(s3={'addressing_style': 'path'}, connect_timeout=10, read_timeout=10))
-for found in s3.list_objects_v2(Bucket='recordings').get('Contents', []):
-    print(found['Key'])
+for page in s3.get_paginator('list_objects_v2').paginate(Bucket='recordings'):
+    for found in page.get('Contents', []):
+        print(found['Key'])
 ";
         let url = self.url("seaweedfs").await;
         let printed = python(script, &[&url, access_key, secret_key]).await;

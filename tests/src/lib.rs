@@ -4,7 +4,8 @@
 //! [`process`] starts and ends programs, [`stack`] starts ours, [`auth`] an auth service alone, [`transcription`] a
 //! transcription service with Gemini's stand-in, [`seaweedfs`] an S3 server
 //! and [`s3_proxy`] its faults,
-//! [`collector`] takes traces, [`python`] runs what others wrote, [`charts`] runs Helm, [`client`] speaks HTTP, [`errors`] knows every error, [`speech`] has recordings and counts
+//! [`collector`] takes traces, [`python`] runs what others wrote, [`charts`] runs Helm, [`client`] speaks HTTP, [`traffic`] does so all the time,
+//! [`errors`] knows every error, [`speech`] has recordings and counts
 //! word errors, [`sound`] makes other sounds and other files of them.
 
 #![expect(
@@ -33,6 +34,7 @@ pub mod seaweedfs;
 pub mod sound;
 pub mod speech;
 pub mod stack;
+pub mod traffic;
 pub mod transcription;
 
 pub use transcription_lab::process;

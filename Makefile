@@ -23,7 +23,7 @@ run demo: export RUST_LOG ?= warn
 run demo: export TRANSCRIPTION_ENGINE ?= whisper
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-parts lint build images e2e e2e-parts cluster cluster-down generate pictures bench bench-operator bench-whisper prepare sources engine model
+.PHONY: help run demo test test-parts lint build images e2e e2e-parts e2e-full cluster cluster-down generate pictures bench bench-operator bench-whisper prepare sources engine model
 
 help: ## Lists the commands.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -63,6 +63,10 @@ e2e: build e2e-parts ## Tests the charts, the images, Compose, and the stack on 
 
 e2e-parts:
 	@for part in whisper-base busybox seaweedfs boto3 docker promtool etcd kubernetes node coredns compose helm chart-tools kubernetes-schemas; do tests/lab/fetch.sh $$part || exit 1; done
+
+e2e-full: build e2e-parts ## Tests what takes longer: pods that follow the load. Needs what e2e needs.
+	@tests/lab/fetch.sh metrics-server
+	cargo test --release --workspace --locked --test full -- --test-threads 1
 
 cluster: build ## Starts a Kubernetes cluster of one node to play with, with the images on it. The node needs root.
 	@for part in whisper-base busybox seaweedfs docker etcd kubernetes coredns node; do tests/lab/fetch.sh $$part || exit 1; done

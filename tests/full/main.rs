@@ -1,0 +1,17 @@
+//! What takes longer than `make e2e` may, on a real node as there.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that meets something unexpected has to fail, and says what it measured"
+)]
+
+mod autoscaling;
+#[path = "../node/crowd.rs"]
+#[expect(dead_code, reason = "the tests of `make e2e` use the rest")]
+mod crowd;
+#[path = "../node/images.rs"]
+mod images;
+#[path = "../node/stack.rs"]
+#[expect(dead_code, reason = "the tests of `make e2e` use the rest")]
+mod stack;

@@ -375,7 +375,8 @@ async fn healthcheck_says_why_though_the_bucket_takes_its_time() {
         said,
         "not ready (503): bucket: it did not answer within 3 s.\n"
     );
-    let hang = r#"s3_operation_duration_seconds_count{operation="list_objects_v2",outcome="timeout"}"#;
+    let hang =
+        r#"s3_operation_duration_seconds_count{operation="list_objects_v2",outcome="timeout"}"#;
     assert_eq!(stack.count(hang).await, 1);
 }
 

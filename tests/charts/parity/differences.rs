@@ -77,7 +77,7 @@ pub const SERVICES: [Allowance; 7] = [
 ];
 
 /// What may differ between the manifests of the operator and its chart.
-pub const OPERATOR: [Allowance; 6] = [
+pub const OPERATOR: [Allowance; 7] = [
     Allowance {
         row: "Namespace, with `pod-security.kubernetes.io/enforce: restricted`",
         is_met_by: |it| it.is_only_of_operator() && it.is_whole("Namespace"),
@@ -99,6 +99,10 @@ pub const OPERATOR: [Allowance; 6] = [
                 || it.is_at(&["metadata", "annotations", KEEP]);
             it.kind == "CustomResourceDefinition" && it.is_only_of_chart() && is_there
         },
+    },
+    Allowance {
+        row: "Lease",
+        is_met_by: |it| it.is_only_of_chart() && it.is_whole("Lease"),
     },
     Allowance {
         row: "PodDisruptionBudget, `topologySpreadConstraints`",

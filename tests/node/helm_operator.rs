@@ -7,14 +7,13 @@ use transcription_lab::kubernetes::Node;
 use transcription_tests::process::eventually;
 use transcription_tests::speech::{Clip, librivox, word_errors};
 
-use crate::journey::is_stored;
 use crate::objects::{are_left, objects, with};
+use crate::recorded::PASSWORD;
 use crate::release::{FORMER, Helm, commands, notes, of_former_release, readme};
 use crate::stack::{Namespace, file};
 
 /// Where the README installs it.
 const SYSTEM: &str = "transcription-system";
-const PASSWORD: &str = "correct horse battery";
 /// What stays: the definition (`crds.keep`), and that it is served.
 const KEPT: [&str; 2] = [
     "customresourcedefinition.apiextensions.k8s.io/transcriptionstacks.transcription.dev",
@@ -125,7 +124,7 @@ async fn serves(space: &Namespace<'_>, clip: usize) {
     let answer = space.transcribe("demo", &token, wav).await;
     let text = answer.json["transcription"].as_str().unwrap_or_default();
     assert!(word_errors(text, &words) <= 2, "{answer:?}");
-    is_stored(space, &answer.json).await;
+    space.is_stored(&answer.json).await;
 }
 
 async fn uninstall(space: &Namespace<'_>, helm: &Helm) {

@@ -15,8 +15,6 @@ use transcription_tests::transcription::heard;
 use crate::images;
 use crate::stack::{Namespace, file};
 
-/// The access key of the README.
-const KEY: &str = "demo";
 /// The password of the README.
 const README_PASSWORD: &str = "correct horse battery";
 const GEMINI_KEY: &str = "a-key-for-the-stand-in";
@@ -60,14 +58,14 @@ async fn whisper(space: &Namespace<'_>) {
     assert_eq!(answer["model"], "base");
     let text = answer["transcription"].as_str().unwrap();
     assert!(word_errors(text, &words) <= 2, "{text}");
-    is_stored(space, &answer).await;
+    space.is_stored(&answer).await;
 
     // The same through the Services, without `kubectl` between.
     let token = space.log_in("demo", "ada", README_PASSWORD).await;
     let answer = space.transcribe("demo", &token, wav).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     assert_eq!(answer.json["transcription"], text);
-    is_stored(space, &answer.json).await;
+    space.is_stored(&answer.json).await;
     by_name(space).await;
 }
 
@@ -90,19 +88,6 @@ fn readme() -> [String; 2] {
         hear = hear.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{free}"));
     }
     [install.to_owned(), hear]
-}
-
-/// The objects of an answer are in the bucket, as boto3 sees them.
-pub async fn is_stored(space: &Namespace<'_>, answer: &Value) {
-    let secret = space.secret_value("s3", "AWS_SECRET_ACCESS_KEY").await;
-    let keys = space.keys(KEY, &secret).await;
-    for key in ["audio_key", "transcript_key"] {
-        let key = answer[key].as_str().unwrap();
-        assert!(
-            keys.iter().any(|found| found == key),
-            "{key} is not in {keys:?}"
-        );
-    }
 }
 
 /// A pod reaches both Services by their names, and the whole works from there.
@@ -177,7 +162,7 @@ async fn gemini(space: &Namespace<'_>) {
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     assert_eq!(answer.json["engine"], "gemini");
     assert_eq!(answer.json["transcription"], heard(&wav));
-    is_stored(space, &answer.json).await;
+    space.is_stored(&answer.json).await;
 }
 
 /// The namespace refuses what is not restricted, and every pod of ours is there.

@@ -13,6 +13,7 @@ mod helm_services;
 mod images;
 mod journey;
 mod objects;
+mod recorded;
 mod release;
 mod restore;
 mod stack;

@@ -13,6 +13,9 @@ use transcription_tests::cluster::condition_of;
 use transcription_tests::process::{eventually, run_within};
 use transcription_tests::python::python;
 
+/// The access key of the README.
+const KEY: &str = "demo";
+
 /// Where the files of the project are.
 pub fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
@@ -195,6 +198,19 @@ for page in s3.get_paginator('list_objects_v2').paginate(Bucket='recordings'):
         let url = self.url("seaweedfs").await;
         let printed = python(script, &[&url, access_key, secret_key]).await;
         printed.lines().map(str::to_owned).collect()
+    }
+
+    /// The objects of an answer are in the bucket, as boto3 sees them.
+    pub async fn is_stored(&self, answer: &Value) {
+        let secret = self.secret_value("s3", "AWS_SECRET_ACCESS_KEY").await;
+        let keys = self.keys(KEY, &secret).await;
+        for key in ["audio_key", "transcript_key"] {
+            let key = answer[key].as_str().unwrap();
+            assert!(
+                keys.iter().any(|found| found == key),
+                "{key} is not in {keys:?}"
+            );
+        }
     }
 
     /// Waits until nothing is left of what a stack owns.

@@ -31,7 +31,6 @@ impl Stacks {
         let namespace = plane.namespace("speech").await;
         let start = || Start {
             server: Some(&proxy.url),
-            settings: &[("LEASE_DURATION_SECONDS", "5")],
             ..Start::default()
         };
         let first = Operator::start_as(plane, namespace, start()).await;

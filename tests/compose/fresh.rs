@@ -74,13 +74,18 @@ async fn transcribed(project: &Project) -> Value {
 async fn everything_is_confined(project: &Project) {
     let containers = project.containers().await;
     let services = containers.keys().map(String::as_str).collect::<Vec<_>>();
-    assert_eq!(
-        services,
-        ["auth", "bucket", "signing-key", "store", "transcription"]
-    );
+    let all = [
+        "auth",
+        "bucket",
+        "signing-key",
+        "store",
+        "store-folder",
+        "transcription",
+    ];
+    assert_eq!(services, all);
     for (service, container) in containers {
         let user = container["Config"]["User"].as_str().unwrap();
-        assert!(["65532:65532", "1000:1000"].contains(&user), "{service}");
+        assert_eq!(user, "65532:65532", "{service}");
         let host = &container["HostConfig"];
         assert_eq!(host["ReadonlyRootfs"], true, "{service}");
         assert_eq!(host["CapDrop"], serde_json::json!(["ALL"]), "{service}");

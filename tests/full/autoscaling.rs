@@ -45,7 +45,7 @@ async fn pods_follow_the_load_and_their_number_is_handed_over() {
 /// The number of pods stays as it is until the autoscaler wants another one.
 async fn hand_over_to_the_autoscaler(space: &Namespace<'_>) {
     let autoscaling =
-        json!({"minReplicas": 1, "maxReplicas": 3, "targetCPUUtilizationPercentage": 60});
+        json!({"minReplicas": 1, "maxReplicas": 3, "targetCPUUtilizationPercentage": 30});
     let change = json!({"spec": {"transcription": {"replicas": null, "autoscaling": autoscaling}}});
     let began = Instant::now();
     space.patch(STACK, &change).await;
@@ -80,7 +80,10 @@ async fn scale_out(space: &Namespace<'_>) {
         "from 2 to 3 pods after {:.1} s of load",
         began.elapsed().as_secs_f64()
     );
-    space.ready(STACK).await;
+    let deployment = format!("deployment/{NAME}");
+    let available = "--for=jsonpath={.status.availableReplicas}=3";
+    let wait = ["wait", available, "--timeout=60s", &deployment];
+    space.kubectl(&wait, "").await;
     println!("{}", space.kubectl(&["top", "pods"], "").await);
     println!("{}", described(space).await);
 }

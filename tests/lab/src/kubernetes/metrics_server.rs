@@ -8,7 +8,7 @@ use serde_json::json;
 use super::binaries;
 use super::control_plane::{flag, program};
 use super::node::{ADDRESS, Node};
-use crate::process::{Process, eventually};
+use crate::process::{Process, eventually, wait_until_answered};
 
 /// The API that it adds.
 const API: &str = "v1beta1.metrics.k8s.io";
@@ -43,10 +43,13 @@ impl Node {
             .arg(format!("--secure-port={PORT}"))
             .args([
                 "--kubelet-preferred-address-types=InternalIP",
-                // The shortest that it takes.
+                // The shortest that it takes; a question to the kubelet has to be shorter.
                 "--metric-resolution=10s",
+                "--kubelet-request-timeout=5s",
             ]);
         let mut process = self.start_beside(command, "metrics-server");
+        // Who speaks plain HTTP to it is answered too: with a refusal.
+        wait_until_answered(&format!("http://{ADDRESS}:{PORT}"), &mut process).await;
         self.apply(&added(self.ca_pem())).await;
         eventually("the API server has the API of metrics-server", async || {
             let path = r#"-o=jsonpath={.status.conditions[?(@.type=="Available")].status}"#;

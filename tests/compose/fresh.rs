@@ -9,6 +9,7 @@ use transcription_tests::client::{Answer, http, post};
 use transcription_tests::process::eventually;
 use transcription_tests::speech::{Clip, librivox, word_errors};
 
+use crate::backup;
 use crate::project::Project;
 use crate::readme::{command, curls, root, up};
 
@@ -30,6 +31,7 @@ async fn a_recording_becomes_text_and_is_still_there_after_down_and_up() {
     everything_is_confined(&project).await;
     the_pages_work_together_and_metrics_are_not_published(&project).await;
     let before = token(&project).await;
+    backup::saved_and_restored(&project, &before).await;
 
     project.succeed(&command(&["docker compose down"])).await;
     assert!(project.containers().await.is_empty());

@@ -7,6 +7,7 @@
     reason = "a test that meets something unexpected has to fail, and says what it measured"
 )]
 
+mod backup;
 mod configuration;
 mod engine;
 mod fresh;

@@ -32,9 +32,14 @@ pub fn curls() -> String {
     blocks("The API in three curls").remove(0)
 }
 
-/// The blocks of commands in a section.
+/// The blocks of commands in a section of the README.
 fn blocks(section: &str) -> Vec<String> {
-    let text = fs::read_to_string(root().join("README.md")).unwrap();
+    blocks_of("README.md", section)
+}
+
+/// The blocks of commands in a section of a page.
+pub fn blocks_of(page: &str, section: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(page)).unwrap();
     let (_, rest) = text.split_once(&format!("\n## {section}\n")).unwrap();
     let section = rest.split("\n## ").next().unwrap();
     let blocks = section.split("```sh\n").skip(1);

@@ -7,11 +7,10 @@
 )]
 
 mod autoscaling;
-#[path = "../node/crowd.rs"]
-#[expect(dead_code, reason = "the tests of `make e2e` use the rest")]
 mod crowd;
 #[path = "../node/images.rs"]
 mod images;
 #[path = "../node/stack.rs"]
 #[expect(dead_code, reason = "the tests of `make e2e` use the rest")]
 mod stack;
+mod traffic;

@@ -6,7 +6,6 @@
     reason = "a test that meets something unexpected has to fail, and says what it measured"
 )]
 
-mod crowd;
 mod helm;
 mod helm_operator;
 mod helm_services;
@@ -17,5 +16,4 @@ mod recorded;
 mod release;
 mod restore;
 mod stack;
-mod traffic;
 mod witness;

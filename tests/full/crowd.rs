@@ -117,9 +117,11 @@ pub async fn set_gemini_keys(space: &Namespace<'_>, keys: &[&str]) {
     assert_eq!(answer.status(), StatusCode::NO_CONTENT);
 }
 
-/// Lets every answer of the stand-in for Google come so late.
+/// Lets every answer of the stand-in for Google come so late from now on.
 pub async fn slow_down(space: &Namespace<'_>, delay: Duration) {
     let url = format!("{}/_stand-in/faults", space.url("google").await);
+    let cleared = http().delete(&url).send().await.unwrap();
+    assert_eq!(cleared.status(), StatusCode::NO_CONTENT);
     let late = json!([{
         "on": "generate",
         "times": u32::MAX,

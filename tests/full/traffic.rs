@@ -30,6 +30,8 @@ const SECOND_GEMINI_KEY: &str = "the-second-key-for-the-stand-in";
 const PEOPLE: usize = 4;
 /// As long as this an answer of the engine takes.
 const ENGINE: Duration = Duration::from_millis(1500);
+/// The same, longer than a pod that goes takes new requests: what it has then it has to finish.
+const SLOW_ENGINE: Duration = Duration::from_secs(8);
 /// Between two events, so that each is seen by itself.
 const CALM: Duration = Duration::from_secs(2);
 /// The auth service has one pod: the new one begins when the old one has ended.
@@ -48,7 +50,9 @@ async fn clients_go_on_while_pods_go_and_keys_change() {
     sleep(CALM).await;
 
     delete_the_auth_pod(&space, &traffic).await;
+    crowd::slow_down(&space, SLOW_ENGINE).await;
     evict_transcription_pods(&space, &traffic).await;
+    crowd::slow_down(&space, ENGINE).await;
     change_credentials(&space, &traffic).await;
     let blocks = documented();
     change_the_signing_key(&space, &traffic, &blocks[1], "is taken too").await;
@@ -111,8 +115,11 @@ async fn evict_transcription_pods(space: &Namespace<'_>, traffic: &Traffic) {
     let [first, second] = &pods[..] else {
         panic!("two pods, and not {pods:?}");
     };
+    // Those who were answered quickly have sent their next recording.
+    sleep(ENGINE + CALM).await;
     let since = traffic.now();
     let in_flight = traffic.uploads_in_flight();
+    assert!(in_flight > 0, "nothing is in flight that could be lost");
     evict(space, &first.name).await.unwrap();
     let mut refused = 0;
     while let Err(refusal) = evict(space, &second.name).await {

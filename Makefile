@@ -64,7 +64,7 @@ e2e: build e2e-parts ## Tests the charts, the images, Compose, and the stack on 
 e2e-parts:
 	@for part in whisper-base busybox seaweedfs boto3 docker promtool etcd kubernetes node coredns compose helm chart-tools kubernetes-schemas; do tests/lab/fetch.sh $$part || exit 1; done
 
-e2e-full: build e2e-parts ## Tests what takes longer: what clients see while pods go and keys change, and pods that follow the load.
+e2e-full: build e2e-parts ## Tests what takes longer: the operator's chart, what clients see while pods go and keys change, pods that follow the load.
 	@tests/lab/fetch.sh metrics-server
 	cargo test --release --workspace --locked --test full -- --test-threads 1
 

@@ -8,9 +8,21 @@
 
 mod autoscaling;
 mod crowd;
+mod helm;
+mod helm_operator;
+#[path = "../node/helm_services.rs"]
+mod helm_services;
 #[path = "../node/images.rs"]
 mod images;
+#[path = "../node/objects.rs"]
+mod objects;
+#[path = "../node/recorded.rs"]
+mod recorded;
+#[path = "../node/release.rs"]
+mod release;
 #[path = "../node/stack.rs"]
 #[expect(dead_code, reason = "the tests of `make e2e` use the rest")]
 mod stack;
 mod traffic;
+#[path = "../node/witness.rs"]
+mod witness;

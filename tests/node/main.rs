@@ -7,7 +7,6 @@
 )]
 
 mod helm;
-mod helm_operator;
 mod helm_services;
 mod images;
 mod journey;

@@ -32,7 +32,7 @@ const RUN_ELSEWHERE: &[(&str, &str)] = &[
         "so does it this",
     ),
     ("  --set ", "and this, the second line of one of those"),
-    ("sleep 3", "and this"),
+    ("sleep ", "and this"),
     ("make test", "it runs this"),
     ("python3 -m venv", "for the line after it"),
     ("convert/bin/pip", "takes gigabytes from the internet"),

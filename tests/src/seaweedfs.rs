@@ -53,14 +53,12 @@ impl SeaweedFs {
         // It takes nine ports, and another server may be quicker at one of them.
         let mut started = None;
         for _ in 0..5 {
-            started = listening(folder.path(), &config).await;
+            started = with_bucket(folder.path(), &config).await;
             if started.is_some() {
                 break;
             }
         }
-        let (process, endpoint) = started.expect("SeaweedFS starts");
-        let client = client(&endpoint).await;
-        client.create_bucket().bucket(BUCKET).send().await.unwrap();
+        let (process, endpoint, client) = started.expect("SeaweedFS starts");
         Self {
             process,
             endpoint,
@@ -129,15 +127,22 @@ impl SeaweedFs {
     }
 }
 
-/// A server that listens, unless it ended at its start.
-async fn listening(folder: &Path, config: &Path) -> Option<(Process, String)> {
+/// A server that has the bucket, unless it ended at its start. Whoever was quicker at its port may answer too, and say yes to a bucket
+/// (SeaweedFS's own filer does): only S3 lists it.
+async fn with_bucket(folder: &Path, config: &Path) -> Option<(Process, String, Client)> {
     let port = free_port();
     let mut command = command(folder, config, port);
     let mut process = Process::start(&mut command, folder.join("log"));
     let endpoint = format!("http://127.0.0.1:{port}");
-    is_answered(&endpoint, &mut process)
-        .await
-        .then_some((process, endpoint))
+    if !is_answered(&endpoint, &mut process).await {
+        return None;
+    }
+    let client = client(&endpoint).await;
+    let made = client.create_bucket().bucket(BUCKET).send().await;
+    let listed = client.list_buckets().send().await.ok()?;
+    let is_there = listed.buckets().iter().any(|it| it.name() == Some(BUCKET));
+    assert!(made.is_ok() || !is_there, "{made:?}");
+    (is_there && process.is_running()).then_some((process, endpoint, client))
 }
 
 fn command(folder: &Path, config: &Path, port: u16) -> Command {

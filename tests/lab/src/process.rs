@@ -1,10 +1,12 @@
 //! Programs that are started for a test and are gone after it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -184,10 +186,17 @@ pub async fn start_at_free_port(start: impl Fn(&str) -> Process) -> (Process, St
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, and another one at each call: a program that is given one twice for two of its listeners, or two
+/// programs that are given the same one, may answer in the place of each other.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
 }
 
 /// Waits until a GET of `url` is answered, whatever the answer.

@@ -1,0 +1,1 @@
+//! The transcription service is killed at each step of an upload and a transcription, and started again.

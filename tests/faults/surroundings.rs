@@ -1,0 +1,1 @@
+//! What is around the services fails, and clients behave badly.

@@ -1,0 +1,3 @@
+//! Minutes of mixed traffic with mixed faults, and what is left of them.
+
+fn main() {}

@@ -12,6 +12,11 @@ use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
+mod stop;
+
+use stop::Stopping;
+pub use stop::{Moment, Stop};
+
 /// A running proxy.
 pub struct S3Proxy {
     /// Its address, for `AWS_ENDPOINT_URL_S3`.
@@ -23,6 +28,7 @@ struct Shared {
     upstream: String,
     client: reqwest::Client,
     rules: Mutex<Vec<Rule>>,
+    stops: Mutex<Vec<Stopping>>,
     requests: Mutex<Vec<Request>>,
 }
 
@@ -66,6 +72,7 @@ impl S3Proxy {
             upstream: upstream.to_owned(),
             client: crate::client::http(),
             rules: Mutex::default(),
+            stops: Mutex::default(),
             requests: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -86,9 +93,28 @@ impl S3Proxy {
         });
     }
 
-    /// From now on nothing fails.
+    /// From now on nothing fails, and nothing more stops.
     pub fn heal(&self) {
         self.shared.rules.lock().unwrap().clear();
+        self.shared.stops.lock().unwrap().clear();
+    }
+
+    /// Holds one request with this method and this part in its path at a moment, after so many others that fit; it never goes on.
+    pub fn stop(
+        &self,
+        method: Method,
+        path_part: &'static str,
+        skipped: usize,
+        moment: Moment,
+    ) -> Stop {
+        let stop = Stop::new(moment);
+        self.shared.stops.lock().unwrap().push(Stopping {
+            method,
+            path_part,
+            skipped,
+            stop: stop.clone(),
+        });
+        stop
     }
 
     /// The requests so far.
@@ -114,6 +140,19 @@ impl Shared {
             .filter(|rule| rule.method == method && path.contains(rule.path_part));
         fitting.next().map(|rule| rule.fault)
     }
+
+    /// Whether this request is one that stops.
+    fn stop(&self, method: &Method, path: &str) -> Option<Stop> {
+        let mut stops = self.stops.lock().unwrap();
+        let index = stops
+            .iter()
+            .position(|it| it.method == method && path.contains(it.path_part))?;
+        if stops[index].skipped > 0 {
+            stops[index].skipped -= 1;
+            return None;
+        }
+        Some(stops.remove(index).stop)
+    }
 }
 
 async fn forward(State(shared): State<Arc<Shared>>, request: extract::Request) -> Response {
@@ -138,6 +177,13 @@ async fn forward(State(shared): State<Arc<Shared>>, request: extract::Request) -
         }
         Some(Fault::Cut | Fault::Lost | Fault::Gone) | None => {}
     }
+    let stop = shared.stop(&parts.method, &path);
+    if let Some(stop) = &stop
+        && stop.moment == Moment::Before
+    {
+        stop.hold().await;
+        return gone();
+    }
     // Signed with the host that the client asked for: the headers go on as they came.
     let mut forwarded = shared
         .client
@@ -148,21 +194,30 @@ async fn forward(State(shared): State<Arc<Shared>>, request: extract::Request) -
         }
     }
     debug_assert!(parts.headers.contains_key(HOST));
-    let stream = body.into_data_stream();
-    let Ok(answer) = forwarded
-        .body(reqwest::Body::wrap_stream(stream))
-        .send()
-        .await
-    else {
-        return StatusCode::BAD_GATEWAY.into_response();
+    let body = match &stop {
+        Some(stop) if stop.moment == Moment::During => {
+            let half = stop.clone().half(body, length_of(&parts.headers)).await;
+            reqwest::Body::wrap_stream(half)
+        }
+        _ => reqwest::Body::wrap_stream(body.into_data_stream()),
     };
+    let Ok(answer) = forwarded.body(body).send().await else {
+        return match stop {
+            Some(_) => gone(),
+            None => StatusCode::BAD_GATEWAY.into_response(),
+        };
+    };
+    if let Some(stop) = stop {
+        // Read, so that the server has given all of it.
+        let _ = answer.bytes().await;
+        stop.hold().await;
+        return gone();
+    }
     if let Some(Fault::Lost) = fault {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     if let Some(Fault::Gone) = fault {
-        // The server closes the connection on an error, and at the first one it has written nothing.
-        let gone = [Err::<Bytes, _>(std::io::Error::other("gone"))];
-        return Body::from_stream(futures_util::stream::iter(gone)).into_response();
+        return gone();
     }
     let mut response = Response::builder().status(answer.status());
     for (name, value) in answer.headers() {
@@ -182,4 +237,16 @@ async fn forward(State(shared): State<Arc<Shared>>, request: extract::Request) -
     }
     let body = Body::from_stream(answer.bytes_stream());
     response.body(body).unwrap()
+}
+
+/// The server closes the connection on an error, and at the first one it has written nothing.
+fn gone() -> Response {
+    let gone = [Err::<Bytes, _>(std::io::Error::other("gone"))];
+    Body::from_stream(futures_util::stream::iter(gone)).into_response()
+}
+
+fn length_of(headers: &HeaderMap) -> usize {
+    let length = headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    length.expect("a request that is held in its middle says its length")
 }

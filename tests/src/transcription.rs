@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::{Answer, http};
 use crate::files::{binary, sha256_of};
-use crate::process::{Process, forget_peak, memory_kib, start_at_free_port};
+use crate::process::{Process, forget_peak, is_answered, memory_kib, start_at_free_port};
 use crate::s3_proxy::S3Proxy;
 use crate::seaweedfs::SeaweedFs;
 use crate::stack::{Environment, SIGNING_KEY, model, transcription_environment};
@@ -114,6 +114,20 @@ impl Transcription {
             http: http(),
             folder,
         }
+    }
+
+    /// Starts it again after it has ended, with the same settings, and at the same address unless another program was quicker there.
+    pub async fn restart(&mut self) {
+        let mut command = self.command(&["serve"]);
+        let mut process = Process::start(&mut command, self.folder.path().join("log"));
+        if is_answered(&self.url, &mut process).await && process.is_running() {
+            self.process = process;
+            return;
+        }
+        let program = binary("transcription-service");
+        (self.process, self.url) = start(&program, &self.environment, &self.folder).await;
+        let address = self.url.trim_start_matches("http://").to_owned();
+        self.environment.insert("LISTEN_ADDR", address);
     }
 
     /// Starts a second service with the settings of `other` but for these; the program and its address.

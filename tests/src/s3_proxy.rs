@@ -1,5 +1,6 @@
 //! A proxy in front of the S3 server, which fails on demand.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use axum::extract::{self, State};
 use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
@@ -30,7 +32,22 @@ struct Shared {
     rules: Mutex<Vec<Rule>>,
     stops: Mutex<Vec<Stopping>>,
     requests: Mutex<Vec<Request>>,
+    /// By the SDK's own number for it, which all its attempts have.
+    operations: Mutex<HashMap<String, Operation>>,
 }
+
+/// What was asked of S3, in however many attempts, and how the last of them ended: in the words of the service's metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Operation {
+    /// The SDK's name for it.
+    pub name: &'static str,
+    /// `ok`, `client_error` or `server_error`.
+    pub outcome: &'static str,
+}
+
+/// Marks an answer that the client never gets.
+#[derive(Clone)]
+struct NeverSent;
 
 /// A request that came to the proxy.
 #[derive(Clone, Debug)]
@@ -74,11 +91,12 @@ impl S3Proxy {
             rules: Mutex::default(),
             stops: Mutex::default(),
             requests: Mutex::default(),
+            operations: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new()
-            .fallback(forward)
+            .fallback(attend)
             .with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { endpoint, shared }
@@ -122,6 +140,20 @@ impl S3Proxy {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// Forgets the requests so far, so that a long run does not fill the memory with them.
+    pub fn forget_requests(&self) {
+        self.shared.requests.lock().unwrap().clear();
+    }
+
+    /// How often each thing was asked and ended so, attempts of one and the same not counted apart.
+    pub fn operations(&self) -> BTreeMap<Operation, u64> {
+        let mut counts = BTreeMap::new();
+        for operation in self.shared.operations.lock().unwrap().values() {
+            *counts.entry(*operation).or_default() += 1;
+        }
+        counts
+    }
+
     /// How many requests so far have this in their method and path.
     pub fn count(&self, part: &str) -> usize {
         let requests = self.requests();
@@ -155,7 +187,47 @@ impl Shared {
     }
 }
 
-async fn forward(State(shared): State<Arc<Shared>>, request: extract::Request) -> Response {
+async fn attend(State(shared): State<Arc<Shared>>, request: extract::Request) -> Response {
+    let name = operation(request.method(), request.uri().query().unwrap_or_default());
+    let invocation = request.headers().get("amz-sdk-invocation-id");
+    let invocation = invocation.and_then(|id| Some(id.to_str().ok()?.to_owned()));
+    let end = |outcome| {
+        if let Some(id) = &invocation {
+            let mut operations = shared.operations.lock().unwrap();
+            operations.insert(id.clone(), Operation { name, outcome });
+        }
+    };
+    end("server_error");
+    let response = forward(&shared, request).await;
+    end(match response.status() {
+        _ if response.extensions().get::<NeverSent>().is_some() => "server_error",
+        status if status.is_success() => "ok",
+        status if status.is_client_error() => "client_error",
+        _ => "server_error",
+    });
+    response
+}
+
+/// The SDK's name for a request.
+fn operation(method: &Method, query: &str) -> &'static str {
+    let has = |name: &str| {
+        query
+            .split('&')
+            .any(|pair| pair == name || pair.split('=').next() == Some(name))
+    };
+    match method.as_str() {
+        "PUT" if has("partNumber") => "upload_part",
+        "PUT" => "put_object",
+        "POST" if has("uploads") => "create_multipart_upload",
+        "POST" => "complete_multipart_upload",
+        "DELETE" if has("uploadId") => "abort_multipart_upload",
+        "DELETE" => "delete_object",
+        _ if has("list-type") => "list_objects_v2",
+        _ => "get_object",
+    }
+}
+
+async fn forward(shared: &Shared, request: extract::Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.to_string();
     shared.requests.lock().unwrap().push(Request {
@@ -230,10 +302,13 @@ async fn forward(State(shared): State<Arc<Shared>>, request: extract::Request) -
         if let Some(length) = length {
             response = response.header(CONTENT_LENGTH, length);
         }
-        let pieces = [Ok(half), Err(std::io::Error::other("cut"))];
-        return response
-            .body(Body::from_stream(futures_util::stream::iter(pieces)))
-            .unwrap();
+        // What was given so far leaves the machine while nothing more comes.
+        let cut = async {
+            sleep(Duration::from_millis(50)).await;
+            Err(std::io::Error::other("cut"))
+        };
+        let pieces = stream::iter([Ok(half)]).chain(stream::once(cut));
+        return response.body(Body::from_stream(pieces)).unwrap();
     }
     let body = Body::from_stream(answer.bytes_stream());
     response.body(body).unwrap()
@@ -242,7 +317,9 @@ async fn forward(State(shared): State<Arc<Shared>>, request: extract::Request) -
 /// The server closes the connection on an error, and at the first one it has written nothing.
 fn gone() -> Response {
     let gone = [Err::<Bytes, _>(std::io::Error::other("gone"))];
-    Body::from_stream(futures_util::stream::iter(gone)).into_response()
+    let mut response = Body::from_stream(stream::iter(gone)).into_response();
+    response.extensions_mut().insert(NeverSent);
+    response
 }
 
 fn length_of(headers: &HeaderMap) -> usize {

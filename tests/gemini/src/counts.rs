@@ -33,7 +33,9 @@ pub struct Document {
     pub generate_content_calls: u64,
     /// Calls of `generateContent` that Google would bill: a `200` was begun.
     pub billed_calls: u64,
-    /// The input tokens of those.
+    /// Those of them whose answer broke off or was none of Google's, as a fault asked.
+    pub spoiled_answers: u64,
+    /// The input tokens of the billed calls.
     pub billed_input_tokens: u64,
     /// Files whose upload was finished.
     pub files_uploaded: u64,
@@ -126,6 +128,11 @@ impl Counts {
         let mut inner = lock(&self.0);
         inner.document.billed_calls += 1;
         inner.document.billed_input_tokens += input_tokens;
+    }
+
+    /// Counts a billed answer that is of no use.
+    pub fn spoiled(&self) {
+        lock(&self.0).document.spoiled_answers += 1;
     }
 
     /// Counts a finished upload.

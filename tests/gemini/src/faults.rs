@@ -148,6 +148,10 @@ pub struct Drip {
 #[derive(Clone)]
 pub struct Lost;
 
+/// Marks a response that says success and is of no use: it breaks off, or is none of Google's.
+#[derive(Clone)]
+pub struct Spoiled;
+
 impl Faults {
     /// Does the work of a request, under the next fault that is for it.
     pub async fn under(
@@ -167,7 +171,11 @@ impl Faults {
         if fault.delay_milliseconds > 0 {
             sleep(Duration::from_millis(fault.delay_milliseconds)).await;
         }
-        fault.dress(response).await
+        let mut response = fault.dress(response).await;
+        if fault.cut_body || fault.status == Some(200) {
+            response.extensions_mut().insert(Spoiled);
+        }
+        response
     }
 
     fn take(&self, on: On) -> Fault {

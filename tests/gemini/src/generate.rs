@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::counts::Call;
-use crate::faults::{Fault, Lost, On};
+use crate::faults::{Fault, Lost, On, Spoiled};
 use crate::files::{Heard, expect_json};
 use crate::refusal::Refusal;
 use crate::{StandIn, wire};
@@ -139,6 +139,9 @@ async fn generate_content(stand_in: &StandIn, model: &str, request: Request) -> 
         stand_in
             .counts()
             .bill(prompt.audio_tokens() + prompt.text_tokens());
+        if response.extensions().get::<Spoiled>().is_some() {
+            stand_in.counts().spoiled();
+        }
     }
     until_sent(response, call)
 }

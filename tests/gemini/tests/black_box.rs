@@ -225,6 +225,7 @@ fn googles_own_client_uploads_transcribes_and_deletes() {
     let expected = json!({
         "generate_content_calls": 6,
         "billed_calls": 2,
+        "spoiled_answers": 0,
         "billed_input_tokens": 9_001 + 11 + 9,
         "files_uploaded": 1,
         "files_deleted": 1,

@@ -23,7 +23,7 @@ run demo: export RUST_LOG ?= warn
 run demo: export TRANSCRIPTION_ENGINE ?= whisper
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-parts lint build images e2e e2e-parts e2e-full cluster cluster-down generate pictures bench bench-operator bench-whisper prepare sources engine model
+.PHONY: help run demo test test-parts lint build images e2e e2e-parts e2e-full cluster cluster-down generate pictures bench bench-operator bench-whisper soak prepare sources engine model
 
 help: ## Lists the commands.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -93,6 +93,10 @@ bench-operator: build ## Measures the operator with 10, 100 and 500 stacks: time
 bench-whisper: build ## Measures Whisper next to faster-whisper: time, memory, word errors.
 	@for part in whisper-base whisper-tiny.en seaweedfs faster-whisper; do tests/lab/fetch.sh $$part || exit 1; done
 	@"$(bin)/bench-whisper"
+
+soak: build ## Ten minutes of mixed traffic with mixed faults: nothing grows, nothing is lost, all count alike. Other lengths: SOAK_MINUTES=60.
+	@tests/lab/fetch.sh seaweedfs
+	@"$(bin)/soak"
 
 prepare:
 	@services/standalone/prepare.sh

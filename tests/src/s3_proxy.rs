@@ -45,9 +45,9 @@ pub struct Operation {
     pub outcome: &'static str,
 }
 
-/// Marks an answer that the client never gets.
+/// Marks an answer that the client does not get, or cannot understand.
 #[derive(Clone)]
-struct NeverSent;
+struct Useless;
 
 /// A request that came to the proxy.
 #[derive(Clone, Debug)]
@@ -200,7 +200,7 @@ async fn attend(State(shared): State<Arc<Shared>>, request: extract::Request) ->
     end("server_error");
     let response = forward(&shared, request).await;
     end(match response.status() {
-        _ if response.extensions().get::<NeverSent>().is_some() => "server_error",
+        _ if response.extensions().get::<Useless>().is_some() => "server_error",
         status if status.is_success() => "ok",
         status if status.is_client_error() => "client_error",
         _ => "server_error",
@@ -295,6 +295,7 @@ async fn forward(shared: &Shared, request: extract::Request) -> Response {
     for (name, value) in answer.headers() {
         response = response.header(name, value);
     }
+    let answer_status = answer.status();
     if let Some(Fault::Cut) = fault {
         let length = answer.headers().get(CONTENT_LENGTH).cloned();
         let half = answer.bytes().await.unwrap_or_default();
@@ -307,6 +308,10 @@ async fn forward(shared: &Shared, request: extract::Request) -> Response {
             sleep(Duration::from_millis(50)).await;
             Err(std::io::Error::other("cut"))
         };
+        if !answer_status.is_success() {
+            // The SDK needs the body of an error to know what it is.
+            response = response.extension(Useless);
+        }
         let pieces = stream::iter([Ok(half)]).chain(stream::once(cut));
         return response.body(Body::from_stream(pieces)).unwrap();
     }
@@ -318,7 +323,7 @@ async fn forward(shared: &Shared, request: extract::Request) -> Response {
 fn gone() -> Response {
     let gone = [Err::<Bytes, _>(std::io::Error::other("gone"))];
     let mut response = Body::from_stream(stream::iter(gone)).into_response();
-    response.extensions_mut().insert(NeverSent);
+    response.extensions_mut().insert(Useless);
     response
 }
 

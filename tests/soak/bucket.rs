@@ -33,6 +33,10 @@ pub struct Bucket {
     pub texts: u64,
     /// Recordings that went to Google as files.
     pub files: u64,
+    /// Recordings that the bucket did not give again to be sent as a file: Google was never asked.
+    pub never_asked: u64,
+    /// Recordings that the bucket did not give again while Google was being asked: the question broke off.
+    pub broken_off: u64,
     pub wrong: Vec<String>,
 }
 
@@ -79,9 +83,11 @@ impl Bucket {
             }
             let size_bytes = manifest.content["audio"]["size_bytes"].as_u64();
             let is_file = size_bytes.is_some_and(|bytes| bytes > MAX_INLINE_BYTES);
-            // Without its bytes nothing was sent to Google.
-            if is_file && state != "failed, storage_unavailable" {
-                bucket.files += 1;
+            match (is_file, state == "failed, storage_unavailable") {
+                (true, true) => bucket.never_asked += 1,
+                (true, false) => bucket.files += 1,
+                (false, true) => bucket.broken_off += 1,
+                (false, false) => {}
             }
         }
         bucket.count(&listing, &manifests, was_killed);

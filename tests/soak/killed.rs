@@ -102,7 +102,7 @@ async fn kill(
             return;
         }
         sleep(lives).await;
-        let is_killed = random.random_range(0..3) > 0;
+        let is_killed = random.random_range(0..4) > 0;
         let signal = if is_killed { "KILL" } else { "TERM" };
         if random.random_range(0..3) == 0 {
             auth.process.signal(signal);

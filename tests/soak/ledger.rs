@@ -313,8 +313,6 @@ impl Books {
             "transcription_stage_duration_seconds_count",
             &[("stage", "engine")],
         );
-        // The bucket did not give the recording again, so that Google was never asked.
-        let never_asked = bucket.failed("storage_unavailable");
         let failed = [
             "engine_failed",
             "engine_quota",
@@ -322,12 +320,13 @@ impl Books {
             "engine_timeout",
         ];
         let failed = failed.map(|code| bucket.failed(code)).iter().sum::<u64>();
+        let failed = failed + bucket.broken_off;
         let heard = bucket.complete() + bucket.failed("content_blocked");
         let (calls, billed) = (google("generate_content_calls"), google("billed_calls"));
         let spoiled = google("spoiled_answers");
         vec![
             Row::new("Google: calls, with those that were asked again")
-                .metrics(asked + retries - never_asked)
+                .metrics(asked + retries - bucket.never_asked)
                 .stored(heard + failed + retries)
                 .others(calls),
             Row::new("Google: answers that were heard")

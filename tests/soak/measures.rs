@@ -11,8 +11,11 @@ use transcription_tests::process::memory_kib;
 pub struct Held {
     pub resident_kib: u64,
     pub threads: u64,
-    /// All but connections to the bucket and to the engine.
+    /// All but those of the two fields below.
     pub descriptors: usize,
+    /// Those of the database's file. SQLite keeps that of a connection that was closed for the next one that is opened, as long as
+    /// others have locks on the file.
+    pub database: usize,
     /// Connections to the bucket and to the engine: idle ones are kept for a while.
     pub upstream: usize,
 }
@@ -20,7 +23,7 @@ pub struct Held {
 impl Held {
     /// What this process holds; connections to these ports are upstream.
     pub fn of(process: u32, upstream_ports: &[u16]) -> Self {
-        let (mut descriptors, mut upstream) = (0, 0);
+        let (mut descriptors, mut database, mut upstream) = (0, 0, 0);
         let ports = remote_ports(process);
         for entry in fs::read_dir(format!("/proc/{process}/fd"))
             .unwrap()
@@ -31,7 +34,9 @@ impl Held {
                 continue;
             };
             let port = ports.get(&*target.to_string_lossy());
-            if port.is_some_and(|port| upstream_ports.contains(port)) {
+            if target.ends_with("auth.db") {
+                database += 1;
+            } else if port.is_some_and(|port| upstream_ports.contains(port)) {
                 upstream += 1;
             } else {
                 descriptors += 1;
@@ -41,6 +46,7 @@ impl Held {
             resident_kib: memory_kib(process, "VmRSS:"),
             threads: memory_kib(process, "Threads:"),
             descriptors,
+            database,
             upstream,
         }
     }

@@ -19,6 +19,8 @@ use transcription_tests::transcription::{heard, wav_header};
 use crate::notes::{Kept, Notes, Route, Sent};
 use crate::wire::{self, Manner, Reply};
 
+/// A client that got no answer waits so long.
+const AFTER_FAILURE: Duration = Duration::from_millis(200);
 /// What follows the file in a form.
 const FORM_END: &[u8] = b"\r\n--frontier--\r\n";
 pub const TRANSCRIBE: Route = Route::transcription("POST", "/transcribe");
@@ -146,6 +148,8 @@ impl Worker {
             }
             Err(error) => {
                 self.shared.notes.broke(format!("{route:?}: {error:?}"));
+                // Whoever is killed is not back at once.
+                self.pause(AFTER_FAILURE).await;
                 None
             }
         }
@@ -197,6 +201,7 @@ impl Worker {
             Ok(None) => notes.broke(format!("POST /transcribe, {manner:?}: no answer")),
             Err(error) => notes.broke(format!("POST /transcribe, {manner:?}: {error}")),
         }
+        self.pause(AFTER_FAILURE).await;
         None
     }
 

@@ -48,10 +48,11 @@ pub fn rest(requests: u64, auth: &Held, transcription: &Held) {
             resident_kib,
             threads,
             descriptors,
+            database,
             upstream,
         } = held;
         println!(
-            "    {name}: {resident_kib} KiB, {threads} threads, {descriptors} descriptors, {upstream} connections to bucket and engine"
+            "    {name}: {resident_kib} KiB, {threads} threads, {descriptors} descriptors, {database} of the database, {upstream} connections to bucket and engine"
         );
     }
 }

@@ -14,12 +14,13 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 use url::Url;
 
 pub use self::connection::Peer;
+use self::connection::Waiting;
 use crate::documentation;
 use crate::management::{self, ManagementState, Parts, Stopping};
 use crate::metrics::Metrics;
@@ -28,11 +29,11 @@ use crate::request::{self, AllowedOrigins};
 
 mod connection;
 
-/// More connections than this wait in the kernel's queue.
+/// When there are more connections than this, those that only wait for a request make room.
 const MAX_CONNECTIONS: u64 = 4096;
 /// File descriptors that are kept for everything else: the database, the bucket, the other port.
 const OTHER_FILES: u64 = 128;
-/// How long to wait before accepting again when the process is out of file descriptors.
+/// How long to wait before trying again when there is neither a place nor a file descriptor for one more connection.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// How often that is told, at most.
 const ACCEPT_SILENCE: Duration = Duration::from_secs(10);
@@ -234,25 +235,26 @@ pub async fn serve(
     debug!(%address, "listening on {address}");
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(places()));
+    let waiting = Waiting::default();
     let mut told = None::<Instant>;
     tokio::pin!(stop);
     loop {
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut stop => break,
-            accepted = accepted => accepted,
+            accepted = listener.accept() => accepted,
         };
-        let place = place.context("taking a place for a connection")?;
         match accepted {
             Ok((stream, peer)) => {
+                let place = tokio::select! {
+                    () = &mut stop => break,
+                    place = take_place(&places, &waiting) => place?,
+                };
                 // Without this the last packet of an answer can wait for the client's delayed acknowledgement.
                 if let Err(error) = stream.set_nodelay(true) {
                     debug!(%error, "TCP_NODELAY could not be set");
                 }
-                let attended = connection::attend(stream, peer, router.clone(), &connections);
+                let router = router.clone();
+                let attended = connection::attend(stream, peer, router, &connections, &waiting);
                 tokio::spawn(async move {
                     attended.await;
                     drop(place);
@@ -260,7 +262,8 @@ pub async fn serve(
             }
             // Out of file descriptors, or the client has gone already: neither ends the server.
             Err(error) => {
-                // It lasts until another connection ends, and comes ten times a second.
+                waiting.make_room();
+                // It can last, and comes ten times a second.
                 if told.is_none_or(|told| told.elapsed() > ACCEPT_SILENCE) {
                     warn!(%error, %address, "a connection could not be accepted, will try again");
                     told = Some(Instant::now());
@@ -280,6 +283,23 @@ pub async fn serve(
         );
     }
     Ok(stopped)
+}
+
+/// A place for one more connection. Who only holds a connection must not keep others out: if there is no place, those that have
+/// waited longest for a request make room. While all of them are being answered, the new one waits.
+async fn take_place(
+    places: &Arc<Semaphore>,
+    waiting: &Waiting,
+) -> anyhow::Result<OwnedSemaphorePermit> {
+    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+        return Ok(place);
+    }
+    loop {
+        waiting.make_room();
+        if let Ok(place) = timeout(ACCEPT_RETRY, Arc::clone(places).acquire_owned()).await {
+            return place.context("taking a place for a connection");
+        }
+    }
 }
 
 /// As many connections as the process can have files open, after it has asked for as many as it may.

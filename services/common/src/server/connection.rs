@@ -1,10 +1,11 @@
 //! One connection, with the time limits that the HTTP library does not have.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -45,6 +46,9 @@ const LINGER_PIECE_BYTES: usize = 16 * 1024;
 /// Bytes of a connection that wait to be read or written: thousands of connections must fit into a small container.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
+/// So many connections make room at once: finding those that have waited longest takes a look at each.
+const ROOM: usize = 32;
+
 /// Who sent a request: the other end of the connection, which may be a proxy.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
@@ -55,8 +59,10 @@ pub fn attend(
     peer: SocketAddr,
     router: Router,
     connections: &GracefulShutdown,
+    waiting: &Waiting,
 ) -> impl Future<Output = ()> + Send + use<> {
     let activity = Arc::new(Activity::new());
+    let entry = waiting.enter(&activity);
     let io = TokioIo::new(Watched {
         stream,
         activity: Arc::clone(&activity),
@@ -90,12 +96,68 @@ pub fn attend(
         .serve_connection(io, service);
     let connection = connections.watch(connection);
     async move {
+        let _entry = entry;
         tokio::select! {
             result = connection => if let Err(error) = result {
                 debug!(%error, "a connection ended early");
             },
-            () = activity.overdue() => debug!("a connection was closed after its time limit"),
+            () = activity.overdue() => debug!("a connection was closed after its time limit, or to make room"),
         }
+    }
+}
+
+/// The connections of a server, so that those that only wait can make room for others.
+#[derive(Clone, Default)]
+pub struct Waiting(Arc<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    by_number: Mutex<HashMap<u64, Arc<Activity>>>,
+    next_number: AtomicU64,
+}
+
+/// A connection in [`Waiting`], until it is dropped.
+struct Entry {
+    entries: Arc<Entries>,
+    number: u64,
+}
+
+impl Waiting {
+    fn enter(&self, activity: &Arc<Activity>) -> Entry {
+        let number = self.0.next_number.fetch_add(1, Ordering::Relaxed);
+        self.0.lock().insert(number, Arc::clone(activity));
+        Entry {
+            entries: Arc::clone(&self.0),
+            number,
+        }
+    }
+
+    /// Closes the connections that have waited longest for a request, or for the rest of its head.
+    pub fn make_room(&self) {
+        let mut waiting = Vec::new();
+        for activity in self.0.lock().values() {
+            if let Some(since) = activity.waits_since() {
+                waiting.push((since, Arc::clone(activity)));
+            }
+        }
+        waiting.sort_unstable_by_key(|(since, _)| *since);
+        for (_, activity) in waiting.iter().take(ROOM) {
+            activity.dismiss();
+        }
+    }
+}
+
+impl Entries {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
+        self.by_number
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.entries.lock().remove(&self.number);
     }
 }
 
@@ -122,6 +184,15 @@ struct State {
     since: Instant,
     /// Since when the client takes nothing, if there is something for it to take.
     blocked_since: Option<Instant>,
+    /// It is to make room, unless a request comes first.
+    is_dismissed: bool,
+}
+
+impl State {
+    /// No request is being answered, and no answer on its way.
+    fn is_waiting(&self) -> bool {
+        self.phase != Phase::Busy && self.blocked_since.is_none()
+    }
 }
 
 impl Activity {
@@ -131,6 +202,7 @@ impl Activity {
                 phase: Phase::Head,
                 since: Instant::now(),
                 blocked_since: None,
+                is_dismissed: false,
             }),
             changed: Notify::new(),
             left_unread: AtomicBool::new(false),
@@ -145,6 +217,18 @@ impl Activity {
         let mut state = self.state();
         state.phase = phase;
         state.since = Instant::now();
+        state.is_dismissed = false;
+        self.changed.notify_one();
+    }
+
+    /// Since when it waits for the client, if that is all that it does.
+    fn waits_since(&self) -> Option<Instant> {
+        let state = self.state();
+        (state.is_waiting() && !state.is_dismissed).then_some(state.since)
+    }
+
+    fn dismiss(&self) {
+        self.state().is_dismissed = true;
         self.changed.notify_one();
     }
 
@@ -168,6 +252,9 @@ impl Activity {
 
     fn deadline(&self) -> Option<Instant> {
         let state = self.state();
+        if state.is_dismissed && state.is_waiting() {
+            return Some(state.since);
+        }
         let of_phase = match state.phase {
             Phase::Idle => Some(state.since + IDLE_LIMIT),
             Phase::Head => Some(state.since + HEAD_LIMIT),

@@ -33,8 +33,8 @@ use crate::job::{Complete, Ending, Job};
 use crate::manifest::{self, Manifest};
 use crate::metrics::TranscriptionMetrics;
 use crate::pending::Pending;
-use crate::storage::{ObjectKey, Storage};
-use crate::{AppState, Limits};
+use crate::storage::{ObjectKey, Storage, StorageError};
+use crate::{AppState, Limits, upload};
 
 const TITLE: &str = "Audio Transcription API";
 
@@ -341,14 +341,30 @@ async fn transcription(
     let stored = stored.ok_or(Error::TranscriptionNotFound)?;
     let manifest: Manifest =
         serde_json::from_slice(&stored).context("reading a manifest from the bucket")?;
-    let text = match manifest.state {
-        manifest::State::Complete => storage.get(&ObjectKey::transcript(&user.id, id)).await?,
-        manifest::State::Stored | manifest::State::Failed => None,
+    let text = match &manifest.transcript {
+        Some(transcript) => stored_text(&storage, &user.id, id, transcript).await?,
+        None => None,
     };
-    let text = text.map(|text| text_of(&text));
     Ok(Json(TranscriptionView {
         state: Some(manifest.state),
         code: manifest.code.clone(),
         ..TranscriptionView::new(manifest, text)
     }))
+}
+
+/// The text that a manifest tells of, if it is there. Not another one: bytes can change on the way, or in the bucket.
+async fn stored_text(
+    storage: &Storage,
+    user: &UserId,
+    id: Uuid,
+    transcript: &manifest::Transcript,
+) -> Result<Option<String>, Error> {
+    let Some(text) = storage.get(&ObjectKey::transcript(user, id)).await? else {
+        return Ok(None);
+    };
+    if upload::sha256_of(&text) != transcript.sha256 {
+        let cause = "its SHA-256 is not the one in its manifest";
+        return Err(StorageError::new("reading a text", cause).into());
+    }
+    Ok(Some(text_of(&text)))
 }

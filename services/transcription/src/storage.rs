@@ -64,7 +64,8 @@ enum Kind {
 }
 
 impl StorageError {
-    fn new(doing: &'static str, cause: impl Into<String>) -> Self {
+    /// Something about an object is not as it has to be.
+    pub fn new(doing: &'static str, cause: impl Into<String>) -> Self {
         Self {
             doing,
             cause: cause.into(),

@@ -1,18 +1,29 @@
 //! A proxy in front of the S3 server, which fails on demand.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_sdk_s3::primitives::{DateTime, DateTimeFormat as Format};
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{self, State};
-use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, HOST, TRANSFER_ENCODING};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
+use transcription_common::clock;
+
+use crate::files::sha256_of;
+use crate::signature::Signed;
+
+/// The header that says what S3 is to find in a body.
+const CONTENT_HASH: &str = "x-amz-content-sha256";
+const HOUR_SECONDS: i64 = 3600;
 
 mod stop;
 
@@ -63,6 +74,9 @@ struct Rule {
     method: Method,
     path_part: &'static str,
     fault: Fault,
+    /// Of the requests that fit it is for each so-and-so-many-th.
+    every: usize,
+    seen: Arc<AtomicUsize>,
 }
 
 /// What goes wrong with a request.
@@ -80,6 +94,10 @@ pub enum Fault {
     Gone,
     /// The request is done, and its answer is lost on the way: `503`.
     Lost,
+    /// A bit of the last byte that is sent is another one when it arrives, or of the last byte that is answered.
+    Changed,
+    /// The server's clock is an hour behind ours: `403 RequestTimeTooSkewed`, as S3 says it, for whoever signs by another clock.
+    Skewed,
 }
 
 impl S3Proxy {
@@ -104,10 +122,17 @@ impl S3Proxy {
 
     /// From now on requests with this method and this part in their path fail.
     pub fn fail(&self, method: Method, path_part: &'static str, fault: Fault) {
+        self.fail_every(1, method, path_part, fault);
+    }
+
+    /// From now on each so-and-so-many-th request with this method and this part in its path fails.
+    pub fn fail_every(&self, every: usize, method: Method, path_part: &'static str, fault: Fault) {
         self.shared.rules.lock().unwrap().push(Rule {
             method,
             path_part,
             fault,
+            every,
+            seen: Arc::default(),
         });
     }
 
@@ -167,9 +192,11 @@ impl S3Proxy {
 impl Shared {
     fn fault(&self, method: &Method, path: &str) -> Option<Fault> {
         let rules = self.rules.lock().unwrap();
-        let mut fitting = rules
-            .iter()
-            .filter(|rule| rule.method == method && path.contains(rule.path_part));
+        let mut fitting = rules.iter().filter(|rule| {
+            rule.method == method
+                && path.contains(rule.path_part)
+                && (rule.seen.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(rule.every)
+        });
         fitting.next().map(|rule| rule.fault)
     }
 
@@ -234,12 +261,16 @@ async fn forward(shared: &Shared, request: extract::Request) -> Response {
         line: format!("{} {path}", parts.method),
         headers: parts.headers.clone(),
     });
+    let is_read = parts.method == Method::GET;
     let fault = shared.fault(&parts.method, &path);
+    let mut headers = parts.headers.clone();
     match fault {
         Some(Fault::SlowDown) => {
-            let body =
-                "<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>";
-            return (StatusCode::SERVICE_UNAVAILABLE, body).into_response();
+            return refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "SlowDown",
+                "Reduce your request rate.",
+            );
         }
         Some(Fault::Late(pause)) => sleep(pause).await,
         Some(Fault::Held) => {
@@ -247,7 +278,16 @@ async fn forward(shared: &Shared, request: extract::Request) -> Response {
                 sleep(Duration::from_millis(20)).await;
             }
         }
-        Some(Fault::Cut | Fault::Lost | Fault::Gone) | None => {}
+        Some(Fault::Skewed) => match in_our_time(&parts) {
+            Some(signed_anew) => headers = signed_anew,
+            None => {
+                let message =
+                    "The difference between the request time and the current time is too large.";
+                let refused = refuse(StatusCode::FORBIDDEN, "RequestTimeTooSkewed", message);
+                return an_hour_ago(refused);
+            }
+        },
+        Some(Fault::Cut | Fault::Lost | Fault::Gone | Fault::Changed) | None => {}
     }
     let stop = shared.stop(&parts.method, &path);
     if let Some(stop) = &stop
@@ -260,16 +300,33 @@ async fn forward(shared: &Shared, request: extract::Request) -> Response {
     let mut forwarded = shared
         .client
         .request(parts.method, format!("{}{path}", shared.upstream));
-    for (name, value) in &parts.headers {
+    for (name, value) in &headers {
         if name != TRANSFER_ENCODING {
             forwarded = forwarded.header(name, value);
         }
     }
-    debug_assert!(parts.headers.contains_key(HOST));
+    debug_assert!(headers.contains_key(HOST));
+    let is_changed = matches!(fault, Some(Fault::Changed));
     let body = match &stop {
         Some(stop) if stop.moment == Moment::During => {
             let half = stop.clone().half(body, length_of(&parts.headers)).await;
             reqwest::Body::wrap_stream(half)
+        }
+        _ if is_changed && !is_read => {
+            let body = changed(to_bytes(body, usize::MAX).await.unwrap_or_default());
+            if headers[CONTENT_HASH] != sha256_of(&body)
+                && headers[CONTENT_HASH] != "UNSIGNED-PAYLOAD"
+            {
+                // As S3 does; SeaweedFS does not look.
+                let message =
+                    "The provided 'x-amz-content-sha256' header does not match what was computed.";
+                return refuse(
+                    StatusCode::BAD_REQUEST,
+                    "XAmzContentSHA256Mismatch",
+                    message,
+                );
+            }
+            body.into()
         }
         _ => reqwest::Body::wrap_stream(body.into_data_stream()),
     };
@@ -285,6 +342,11 @@ async fn forward(shared: &Shared, request: extract::Request) -> Response {
         stop.hold().await;
         return gone();
     }
+    answered(answer, fault, is_read).await
+}
+
+/// The server's answer, or what is left of it.
+async fn answered(answer: reqwest::Response, fault: Option<Fault>, is_read: bool) -> Response {
     if let Some(Fault::Lost) = fault {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
@@ -296,6 +358,10 @@ async fn forward(shared: &Shared, request: extract::Request) -> Response {
         response = response.header(name, value);
     }
     let answer_status = answer.status();
+    if matches!(fault, Some(Fault::Changed)) && is_read {
+        let body = changed(answer.bytes().await.unwrap_or_default());
+        return response.body(Body::from(body)).unwrap();
+    }
     if let Some(Fault::Cut) = fault {
         let length = answer.headers().get(CONTENT_LENGTH).cloned();
         let half = answer.bytes().await.unwrap_or_default();
@@ -316,7 +382,81 @@ async fn forward(shared: &Shared, request: extract::Request) -> Response {
         return response.body(Body::from_stream(pieces)).unwrap();
     }
     let body = Body::from_stream(answer.bytes_stream());
-    response.body(body).unwrap()
+    let response = response.body(body).unwrap();
+    match fault {
+        Some(Fault::Skewed) => an_hour_ago(response),
+        _ => response,
+    }
+}
+
+fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
+    let body = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+    (status, body).into_response()
+}
+
+/// The same with one bit that is another.
+fn changed(bytes: Bytes) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    if let Some(last) = bytes.last_mut() {
+        *last ^= 1;
+    }
+    bytes.into()
+}
+
+/// An answer of a server whose clock is an hour behind.
+fn an_hour_ago(mut response: Response) -> Response {
+    let date = DateTime::from_secs(clock::now().unix_timestamp() - HOUR_SECONDS);
+    let date = date.fmt(Format::HttpDate).unwrap().parse().unwrap();
+    response.headers_mut().insert(DATE, date);
+    response
+}
+
+/// The headers of a request that was signed an hour ago, signed anew. None for one of another time.
+fn in_our_time(parts: &Parts) -> Option<HeaderMap> {
+    const MOST_SKEW_SECONDS: i64 = 15 * 60;
+    let signed = parts.headers["x-amz-date"].to_str().unwrap();
+    let (day, time) = signed.split_once('T').unwrap();
+    let signed = format!(
+        "{}-{}-{}T{}:{}:{}",
+        &day[..4],
+        &day[4..6],
+        &day[6..],
+        &time[..2],
+        &time[2..4],
+        &time[4..]
+    );
+    let signed = DateTime::from_str(&signed, Format::DateTime)
+        .unwrap()
+        .secs();
+    let now = clock::now();
+    if (now.unix_timestamp() - HOUR_SECONDS - signed).abs() > MOST_SKEW_SECONDS {
+        return None;
+    }
+    let date = format!(
+        "{}{:02}{:02}T{:02}{:02}{:02}Z",
+        now.year(),
+        u8::from(now.month()),
+        now.day(),
+        now.hour(),
+        now.minute(),
+        now.second()
+    );
+    let text = |name: &str| parts.headers[name].to_str().unwrap();
+    let authorization = Signed {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        host: text("host"),
+        content_sha256: text(CONTENT_HASH),
+        date: &date,
+    }
+    .authorization();
+    let mut headers = parts.headers.clone();
+    // Of these every one has to be signed, and this one changes nothing.
+    headers.remove("x-amz-user-agent");
+    headers.insert("x-amz-date", date.parse().unwrap());
+    headers.insert(AUTHORIZATION, authorization.parse().unwrap());
+    Some(headers)
 }
 
 /// The server closes the connection on an error, and at the first one it has written nothing.

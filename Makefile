@@ -23,7 +23,7 @@ run demo: export RUST_LOG ?= warn
 run demo: export TRANSCRIPTION_ENGINE ?= whisper
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-parts lint build images e2e e2e-parts e2e-full cluster cluster-down generate pictures bench bench-operator bench-whisper soak prepare sources engine model
+.PHONY: help run demo test test-parts lint build images e2e e2e-parts e2e-full cluster cluster-down generate pictures bench bench-operator bench-whisper faults soak prepare sources engine model
 
 help: ## Lists the commands.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -97,6 +97,12 @@ bench-whisper: build ## Measures Whisper next to faster-whisper: time, memory, w
 soak: build ## Ten minutes of mixed traffic with mixed faults: nothing grows, nothing is lost, all count alike. Other lengths: SOAK_MINUTES=60.
 	@tests/lab/fetch.sh seaweedfs
 	@"$(bin)/soak"
+
+# The page names every test, and which of them are the contract's is for cargo to find out: it has no other ones by these names.
+faults: build ## Causes every fault of docs/faults.md, and looks at what clients see and what is stored then.
+	@for part in whisper-tiny.en seaweedfs ffmpeg; do tests/lab/fetch.sh $$part || exit 1; done
+	cargo test --release --workspace --locked --test faults -- --test-threads 2
+	cargo test --release --workspace --locked --test contract -- --test-threads 2 --exact $$(grep -o '`[a-z_]*::[a-z0-9_]*`' docs/faults.md | tr -d '`' | sort -u)
 
 prepare:
 	@services/standalone/prepare.sh

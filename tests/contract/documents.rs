@@ -74,6 +74,25 @@ fn a_link_a_file_or_a_test_that_is_not_there_is_found() {
 }
 
 #[test]
+fn every_fault_that_is_caused_is_on_its_page() {
+    let page = fs::read_to_string(root().join("docs/faults.md")).unwrap();
+
+    let mut missing = Vec::new();
+    for file in files(&root().join("tests/faults/surroundings"), &["rs"]) {
+        let module = file.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&file).unwrap();
+        for rest in text.split("#[tokio::test]\nasync fn ").skip(1) {
+            let (name, _) = rest.split_once('(').unwrap();
+            if !page.contains(&format!("`{module}::{name}`")) {
+                missing.push(format!("{module}::{name}"));
+            }
+        }
+    }
+
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn the_release_has_the_same_number_everywhere() {
     let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
     let yaml = |file: &str| serde_saphyr::from_str::<Value>(&read(file)).unwrap();

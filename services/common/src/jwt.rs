@@ -209,6 +209,7 @@ impl Verifier {
         let mut validation = Validation::new((*algorithm).into());
         validation.leeway = 0;
         validation.validate_aud = false;
+        validation.validate_nbf = true;
         validation.set_required_spec_claims(&["exp", "sub"]);
         let keys = [Some(jwt_secret_key), jwt_secret_key_previous.as_ref()];
         let keys = keys.into_iter().flatten();
@@ -242,8 +243,13 @@ impl Verifier {
     }
 
     fn claims(&self, token: &str) -> Result<Claims, Rejection> {
-        if self.names_another_algorithm(token) {
+        let header = header_of(token);
+        if self.is_another_algorithm(&header) {
             return Err(Rejection::Algorithm);
+        }
+        // RFC 7515 §4.1.11: what must be understood is not, whatever it is.
+        if header.get("crit").is_some() {
+            return Err(Rejection::Malformed);
         }
         let mut rejection = Rejection::Signature;
         for key in &self.keys {
@@ -261,13 +267,17 @@ impl Verifier {
 
     /// Whether the token says that it is signed in another way. The library knows `none` and other words as no algorithms at
     /// all, and cannot tell such a token from a broken one.
-    fn names_another_algorithm(&self, token: &str) -> bool {
-        let header = token.split('.').next().unwrap_or_default();
-        let header = BASE64_URL_SAFE_NO_PAD.decode(header).unwrap_or_default();
-        let header: Value = serde_json::from_slice(&header).unwrap_or_default();
+    fn is_another_algorithm(&self, header: &Value) -> bool {
         let named = header["alg"].as_str();
         named.is_some_and(|named| named != self.algorithm)
     }
+}
+
+/// What stands before a token's claims; null if it cannot be read.
+fn header_of(token: &str) -> Value {
+    let header = token.split('.').next().unwrap_or_default();
+    let header = BASE64_URL_SAFE_NO_PAD.decode(header).unwrap_or_default();
+    serde_json::from_slice(&header).unwrap_or_default()
 }
 
 /// The user who sent a request, as the token says.
@@ -469,6 +479,22 @@ mod tests {
             verify(&sign(&claims, Algorithm::Hs512)).unwrap_err(),
             Rejection::Algorithm
         );
+    }
+
+    #[test]
+    fn a_token_that_has_not_begun_or_asks_for_what_is_not_understood_is_not_taken() {
+        let exp = clock::unix_seconds() + 60;
+        let begins =
+            |nbf: u64| serde_json::json!({"sub": "7", "username": "ada", "exp": exp, "nbf": nbf});
+        let signer = Signer::new(&settings(Algorithm::Hs256));
+        let mut header = signer.header.clone();
+        header.crit = Some(vec!["exp".to_owned()]);
+        let critical = jsonwebtoken::encode(&header, &begins(0), &signer.key).unwrap();
+
+        verify(&sign(&begins(exp - 60), Algorithm::Hs256)).unwrap();
+        for token in [sign(&begins(exp), Algorithm::Hs256), critical] {
+            assert_eq!(verify(&token).unwrap_err(), Rejection::Malformed, "{token}");
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
-    ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, CONTENT_SECURITY_POLICY, ORIGIN,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, ORIGIN,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::{self, Next};
@@ -16,7 +16,6 @@ use axum::response::{IntoResponse, Response};
 use http_body::Body as _;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::set_header::SetResponseHeaderLayer;
 use tracing::field::Empty;
 use tracing::{Instrument, error, error_span};
 use uuid::Uuid;
@@ -39,6 +38,19 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 const MAX_PATH_BYTES: usize = 128;
 /// Tokens are longer.
 const MAX_SEGMENT_BYTES: usize = 40;
+
+/// What every answer has that does not say otherwise itself: nothing that is no page of ours is to be taken for one, nobody between us
+/// and the caller keeps a token or a text, and no address of ours is told to others.
+const PROTECTION: [(HeaderName, HeaderValue); 4] = [
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+];
+
 /// Wraps a finished route table: unknown addresses and methods become problems, so does a panic, the allowed origins may call
 /// from a browser, and every answer carries its request id, is counted and is logged once.
 pub fn instrument(
@@ -62,17 +74,7 @@ pub fn instrument(
         metrics: metrics.clone(),
         stopping: stopping.clone(),
     };
-    router
-        // Nothing that is no page of ours is to be taken for one.
-        .layer(SetResponseHeaderLayer::if_not_present(
-            CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
-        ))
-        .layer(SetResponseHeaderLayer::overriding(
-            X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ))
-        .layer(middleware::from_fn_with_state(escort, accompany))
+    router.layer(middleware::from_fn_with_state(escort, accompany))
 }
 
 /// The layer for browsers answers whatever has the method OPTIONS; what no browser asked before a request goes past it.
@@ -132,6 +134,9 @@ async fn accompany(State(escort): State<Escort>, mut request: Request, next: Nex
         problem::add_request_id(&mut response, &request_id);
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
+        }
+        for (name, value) in PROTECTION {
+            response.headers_mut().entry(name).or_insert(value);
         }
         if escort.stopping.has_begun() {
             // Who keeps a connection goes elsewhere with the next request, instead of losing it when the connections are closed.

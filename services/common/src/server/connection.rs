@@ -13,6 +13,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
+use axum::http::header::{CONNECTION, HOST};
+use axum::http::{HeaderValue, StatusCode, Version};
+use axum::response::Response;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -71,6 +74,7 @@ pub fn attend(
     let of_service = Arc::clone(&activity);
     let service = service_fn(move |mut request: Request<Incoming>| {
         of_service.set(Phase::Busy);
+        let is_clear = names_one_host(&request);
         let idle_after = IdleAfter(Arc::clone(&of_service));
         request.extensions_mut().insert(Peer(peer));
         let router = router.clone();
@@ -83,7 +87,11 @@ pub fn attend(
             })
         });
         async move {
-            let response = router.oneshot(request).await?;
+            let response = if is_clear {
+                router.oneshot(request).await?
+            } else {
+                unclear()
+            };
             Ok::<_, Infallible>(response.map(|body| Answer {
                 body,
                 _idle_after: idle_after,
@@ -159,6 +167,24 @@ impl Drop for Entry {
     fn drop(&mut self) {
         self.entries.lock().remove(&self.number);
     }
+}
+
+/// Whether it is clear to everybody on the way whom the request is for (RFC 9112 §3.2). A proxy that takes another name of two than
+/// whoever is behind it can be made to do what it should not.
+fn names_one_host(request: &Request<Incoming>) -> bool {
+    match request.headers().get_all(HOST).iter().count() {
+        0 => request.version() < Version::HTTP_11,
+        count => count == 1,
+    }
+}
+
+/// As what the parser refuses: nothing in it, and nothing after it.
+fn unclear() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response
 }
 
 /// What a connection is doing.

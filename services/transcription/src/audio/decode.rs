@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use symphonia::core::audio::Channels;
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as SymphoniaError;
@@ -20,6 +21,14 @@ mod resample;
 
 /// Samples a second, as Whisper was trained.
 pub const SAMPLE_RATE: u32 = 16_000;
+
+/// A decoder takes the room for a packet at once, and headers can say that it is as large as they like. The largest that a program
+/// writes are of FLAC: 65,535 samples of 8 channels.
+const MAX_PACKET_SAMPLES: u64 = 1 << 20;
+/// The same of a packet that a reader gives, of the widest samples that there are.
+const MAX_PACKET_BYTES: usize = 8 << 20;
+/// No format but WAV and AIFF can have more.
+const MAX_CHANNELS: usize = 255;
 
 /// Why a recording cannot be decoded.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +114,9 @@ impl Samples {
             self.stop.check()?;
             match self.reader.next_packet() {
                 Ok(Some(packet)) if packet.track_id == self.track.id => {
+                    if packet.data.len() > MAX_PACKET_BYTES {
+                        return Err(refuse(self.format, "one of its packets is too large"));
+                    }
                     self.decode(&packet, samples)?;
                 }
                 Ok(Some(_)) => {}
@@ -229,6 +241,14 @@ impl Track {
         let parameters = parameters
             .and_then(|parameters| parameters.audio())
             .ok_or("its headers name no codec")?;
+        let channels = parameters.channels.as_ref().map_or(0, Channels::count);
+        if channels > MAX_CHANNELS {
+            return Err(format!("it has {channels} channels"));
+        }
+        let frames = parameters.max_frames_per_packet.unwrap_or(0);
+        if frames.saturating_mul(channels.max(1) as u64) > MAX_PACKET_SAMPLES {
+            return Err(format!("its headers tell of packets of {frames} samples"));
+        }
         let decoder = codecs
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())
             .map_err(|error| error.to_string())?;

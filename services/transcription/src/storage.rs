@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::Mutex;
 use tracing::warn;
 use transcription_common::jwt::UserId;
@@ -28,6 +28,8 @@ pub use client::client;
 pub use reader::Recording;
 
 const OPERATION_LIMIT: Duration = Duration::from_secs(90);
+/// No manifest is larger, nor a text: a day of speech is a megabyte.
+const MAX_SMALL_BYTES: usize = 16 * 1024 * 1024;
 /// How long an answer about readiness is good for, and how long it may take: less than `healthcheck` waits, which then tells why.
 const READINESS_AGE: Duration = Duration::from_secs(10);
 const READINESS_LIMIT: Duration = Duration::from_secs(3);
@@ -145,13 +147,16 @@ impl Storage {
         last: u64,
     ) -> Result<Bytes, StorageError> {
         let range = Some(format!("bytes={first}-{last}"));
-        self.get_object(key, range, "reading a range of an object")
+        let asked_bytes = usize::try_from(last.saturating_sub(first)).unwrap_or(usize::MAX);
+        let most_bytes = asked_bytes.saturating_add(1);
+        self.get_object(key, range, most_bytes, "reading a range of an object")
             .await
     }
 
     /// A whole object, if it is there; for objects that are small.
     pub async fn get(&self, key: &ObjectKey) -> Result<Option<Bytes>, StorageError> {
-        match self.get_object(key, None, "reading an object").await {
+        let read = self.get_object(key, None, MAX_SMALL_BYTES, "reading an object");
+        match read.await {
             Ok(bytes) => Ok(Some(bytes)),
             // Who may not list a bucket is not told that an object is missing, but that it is denied.
             Err(error) if matches!(error.kind, Kind::NotFound | Kind::Denied) => Ok(None),
@@ -163,6 +168,7 @@ impl Storage {
         &self,
         key: &ObjectKey,
         range: Option<String>,
+        most_bytes: usize,
         doing: &'static str,
     ) -> Result<Bytes, StorageError> {
         let read = async {
@@ -172,11 +178,20 @@ impl Storage {
                 .bucket(&*self.bucket)
                 .key(key.as_str())
                 .set_range(range);
-            let object = self.timed("get_object", doing, request.send()).await?;
-            // The SDK's limits end with the headers; the body has to arrive in time too.
-            let body = object.body.collect().await;
-            let body = body.map_err(|error| StorageError::new(doing, error.to_string()))?;
-            Ok(body.into_bytes())
+            let mut object = self.timed("get_object", doing, request.send()).await?;
+            let told = object.content_length.unwrap_or_default();
+            let told = usize::try_from(told).unwrap_or_default();
+            let mut bytes = BytesMut::with_capacity(told.min(most_bytes));
+            // The SDK's limits end with the headers; the body has to arrive in time too, and be no larger than it should be: others
+            // may write to the bucket, and not every store knows ranges.
+            while let Some(piece) = object.body.next().await {
+                let piece = piece.map_err(|error| StorageError::new(doing, error.to_string()))?;
+                if bytes.len() + piece.len() > most_bytes {
+                    return Err(StorageError::new(doing, "the object is too large"));
+                }
+                bytes.extend_from_slice(&piece);
+            }
+            Ok(bytes.freeze())
         };
         tokio::time::timeout(OPERATION_LIMIT, read)
             .await

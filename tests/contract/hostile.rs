@@ -1,59 +1,21 @@
 //! Whatever the network sends: no panic, no 500, and the service goes on.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
+use transcription_tests::arbitrary::{answer_to, try_for_a_while};
 use transcription_tests::auth::Auth;
 use transcription_tests::client::PASSWORD;
+use transcription_tests::seaweedfs::BUCKET;
+use transcription_tests::transcription::Transcription;
 
 /// How long each kind of input is tried.
 const TIME: Duration = Duration::from_secs(8);
 
-/// Tries inputs until the time is over; each must satisfy `holds`.
-fn try_for_a_while<S: Strategy>(
-    inputs: &S,
-    holds: impl Fn(S::Value) -> Result<(), TestCaseError>,
-) -> u32 {
-    let start = Instant::now();
-    let mut tried = 0;
-    while start.elapsed() < TIME {
-        let config = Config {
-            cases: 50,
-            failure_persistence: None,
-            max_shrink_time: 20_000,
-            ..Config::default()
-        };
-        let mut runner = TestRunner::new(config);
-        if let Err(error) = runner.run(inputs, &holds) {
-            panic!("{error}");
-        }
-        tried += 50;
-    }
-    tried
-}
-
-/// Sends bytes and gives the answer's status, if there is one.
+/// The status of the answer, if there is one.
 fn status_of(address: &str, request: &[u8]) -> Option<u16> {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
-    // It may hang up as soon as it has seen enough.
-    let _ = stream.write_all(request);
-    let mut answer = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut answer) {
-        let too_late = [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind());
-        assert!(
-            !too_late,
-            "no answer to {:?}",
-            String::from_utf8_lossy(request)
-        );
-    }
-    let status = answer.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
-    std::str::from_utf8(status).ok()?.parse().ok()
+    answer_to(address, request, false).map(|answer| answer.status)
 }
 
 fn request(line: &str, headers: &[(&str, &[u8])], body: &[u8]) -> Vec<u8> {
@@ -142,7 +104,7 @@ async fn no_body_causes_a_panic_or_a_500() {
         ],
     );
 
-    let tried = try_for_a_while(&bodies, |(path, content_type, body)| {
+    let tried = try_for_a_while(TIME, &bodies, |(path, content_type, body)| {
         let headers = [("content-type", content_type.as_bytes())];
         let status = status_of(&address, &request(&format!("POST {path}"), &headers, &body));
         prop_assert!(
@@ -180,7 +142,7 @@ async fn no_token_causes_a_panic_or_a_500_and_no_changed_one_is_taken() {
         ),
     ];
 
-    let tried = try_for_a_while(&tokens, |token| {
+    let tried = try_for_a_while(TIME, &tokens, |token| {
         let mut value = b"Bearer ".to_vec();
         value.extend_from_slice(&token);
         let status = status_of(
@@ -249,7 +211,7 @@ async fn no_head_causes_a_panic_or_a_500() {
         prop::collection::vec((names, values), 0..6),
     );
 
-    let tried = try_for_a_while(&lines, |(method, path, headers)| {
+    let tried = try_for_a_while(TIME, &lines, |(method, path, headers)| {
         let headers = headers
             .iter()
             .map(|(name, value)| (*name, value.as_slice()))
@@ -260,4 +222,26 @@ async fn no_head_causes_a_panic_or_a_500() {
     });
 
     assert_well(&auth, tried, "heads");
+}
+
+#[tokio::test]
+async fn what_somebody_else_put_into_the_bucket_takes_no_memory_to_speak_of() {
+    let stack = Transcription::start().await;
+    let id = "01a20442-4fb7-71e2-bd64-ded8192ca8b9";
+    let put = stack.s3.client.put_object().bucket(BUCKET);
+    let put = put.key(format!("private/1/manifests/{id}.json"));
+    let body = vec![b' '; 150 << 20];
+    put.body(body.into()).send().await.unwrap();
+    stack
+        .ask("2", id)
+        .await
+        .assert_problem(404, "transcription_not_found");
+    stack.forget_peak();
+    let before = stack.resident_kib();
+
+    let answer = stack.ask("1", id).await;
+
+    answer.assert_problem(503, "storage_unavailable");
+    let took = stack.peak_kib() - before;
+    assert!(took < 40 * 1024, "{took} KiB");
 }

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod bad_settings;
+mod bombs;
 mod browser;
 mod bucket;
 mod credentials;
@@ -19,6 +20,7 @@ mod first_minutes;
 mod gemini;
 mod generated;
 mod guessing;
+mod headers;
 mod hostile;
 mod journey;
 mod login;
@@ -28,9 +30,11 @@ mod observing;
 mod pictures;
 mod readme;
 mod refusals;
+mod secrets;
 mod serving;
 mod small;
 mod smoke;
+mod smuggling;
 mod standalone;
 mod start;
 mod tokens;

@@ -5,7 +5,7 @@
 //! transcription service with Gemini's stand-in, [`seaweedfs`] an S3 server
 //! and [`s3_proxy`] its faults, some of them by a [`signature`] of its own,
 //! [`collector`] takes traces, [`python`] runs what others wrote, [`charts`] runs Helm, [`client`] speaks HTTP, [`traffic`] does so all the time,
-//! [`errors`] knows every error, [`speech`] has recordings and counts
+//! [`arbitrary`] tries input that nobody would think of, [`errors`] knows every error, [`speech`] has recordings and counts
 //! word errors, [`sound`] makes other sounds and other files of them.
 
 #![expect(
@@ -17,6 +17,7 @@
 )]
 
 pub mod api_proxy;
+pub mod arbitrary;
 pub mod auth;
 pub mod charts;
 pub mod client;

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use transcription_operator::api::TranscriptionStack;
 use transcription_operator::build::{Resources, build};
 use transcription_operator::dereference::{Found, References};
+use transcription_operator::error::Error;
 use transcription_operator::names::{self, Component};
 use transcription_operator::needs::{self, Need, Purpose, Source};
 use transcription_operator::release::{IMAGE_PREFIX, Releases};
-use transcription_operator::validate::{Surroundings, validate};
+use transcription_operator::validate::{Surroundings, Validated, validate};
 use transcription_operator::yaml;
 
 /// A spec, and where what it becomes is kept.
@@ -65,14 +66,30 @@ impl Case {
             "spec": spec,
         });
         let stack = serde_json::from_value::<TranscriptionStack>(stack).unwrap();
-        let surroundings = Surroundings {
-            releases: Releases::default(),
-            image_prefix: IMAGE_PREFIX.to_owned(),
-            has_service_monitors: true,
-        };
-        let validated = validate(&stack, &everything_is_there(&stack), surroundings).unwrap();
+        let validated = validated(&stack, &everything_is_there(&stack)).unwrap();
         yaml::documents(&objects(build(&validated))).unwrap()
     }
+}
+
+/// What the operator makes of a stack now, if everything that its spec names is there but for the signing key, which is made.
+pub fn children(stack: &TranscriptionStack) -> Result<Vec<Value>, Error> {
+    let mut references = everything_is_there(stack);
+    references.key_is_missing = true;
+    let resources = build(&validated(stack, &references)?);
+    // The number of replicas is no object.
+    let objects = objects(resources).into_iter();
+    Ok(objects
+        .filter(|object| object["kind"].is_string())
+        .collect())
+}
+
+fn validated(stack: &TranscriptionStack, references: &References) -> Result<Validated, Error> {
+    let surroundings = Surroundings {
+        releases: Releases::default(),
+        image_prefix: IMAGE_PREFIX.to_owned(),
+        has_service_monitors: true,
+    };
+    validate(stack, references, surroundings)
 }
 
 /// Everything that a spec names is found, with a content of the same name.

@@ -23,7 +23,7 @@ run demo: export RUST_LOG ?= warn
 run demo: export TRANSCRIPTION_ENGINE ?= whisper
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-parts lint build images e2e e2e-parts e2e-full cluster cluster-down generate pictures bench bench-operator bench-whisper faults soak prepare sources engine model
+.PHONY: help run demo test test-parts lint security fuzz build images e2e e2e-parts e2e-full cluster cluster-down generate pictures bench bench-operator bench-whisper faults soak prepare sources engine model
 
 help: ## Lists the commands.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,14 @@ lint: sources ## Checks formatting and clippy's rules.
 	@services/standalone/prepare.sh lint
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
+
+security: build test-parts ## Checks the packages that are built in, and what hostile clients can do. Installs cargo-deny.
+	@tests/lab/security.sh
+	cargo test --release --workspace --locked --test contract -- --test-threads 4 bombs:: headers:: hostile:: secrets:: smuggling::
+
+fuzz: build ## Tries arbitrary input of four kinds, ten minutes each. Others: FUZZ_SECONDS=60.
+	@for part in seaweedfs etcd kubernetes; do tests/lab/fetch.sh $$part || exit 1; done
+	cargo test --release --workspace --locked --test fuzz -- --test-threads 1 --nocapture
 
 build: sources ## Builds the programs into target/<machine>/release.
 	@[ -e "$(bin)/transcription-standalone" ] || echo "Building. The first time takes about a quarter of an hour on 2 cores and 3 GB of disk; while C++ is built the count stands still for some minutes."

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use axum::extract::FromRef;
 use tracing::{info, warn};
 use transcription_common::jwt::{Signer, Verifier};
 use transcription_common::management::{Part, Parts};
@@ -51,9 +50,11 @@ const BUILD: BuildInfo = BuildInfo {
     },
 };
 
-/// What handlers work with.
-#[derive(Clone, FromRef)]
-pub struct AppState {
+/// What handlers work with. It is cloned several times for each request, at each layer around a handler.
+#[derive(Clone)]
+pub struct AppState(Arc<Shared>);
+
+struct Shared {
     users: Users,
     registrar: Registrar,
     authenticator: Authenticator,
@@ -62,6 +63,16 @@ pub struct AppState {
     verifier: Arc<Verifier>,
     welcome: Welcome,
 }
+
+transcription_common::state_of!(AppState {
+    users: Users,
+    registrar: Registrar,
+    authenticator: Authenticator,
+    rules: Rules,
+    trusted_proxies: TrustedProxies,
+    verifier: Arc<Verifier>,
+    welcome: Welcome,
+});
 
 /// The settings that a handler asks for.
 #[derive(Clone, Copy)]
@@ -110,7 +121,7 @@ impl Service {
         let users = Users::new(database.clone());
         let passwords = Passwords::new(password_settings.bcrypt_cost, own_metrics.clone());
         let guesses = Guesses::default();
-        let state = AppState {
+        let state = AppState(Arc::new(Shared {
             registrar: Registrar {
                 registration,
                 users: users.clone(),
@@ -133,7 +144,7 @@ impl Service {
             trusted_proxies,
             verifier: Arc::new(Verifier::new(&jwt, &metrics)),
             welcome: routes::welcome(settings.management_addr.is_some())?,
-        };
+        }));
         Ok(Self {
             state,
             metrics,
@@ -166,7 +177,7 @@ impl Service {
             %address,
             management.address = management.map(display),
             database = %database_path.display(),
-            registration = state.registrar.registration.name(),
+            registration = state.0.registrar.registration.name(),
             "{NAME} {version} listens on {address}"
         );
         let app = App {

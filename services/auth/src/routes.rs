@@ -120,7 +120,7 @@ impl From<User> for UserView {
     (status = 401, description = "`token_missing`, `token_invalid`, `token_expired`", body = Problem),
     (status = 503, description = "`database_unavailable`", body = Problem),
 ))]
-#[tracing::instrument(name = "users.me", skip_all, fields(user.id = %user.id))]
+#[tracing::instrument(name = "users.me", skip_all)]
 async fn me(user: AuthUser, State(users): State<Users>) -> Result<Json<UserView>, Error> {
     let id = user.id.as_str().parse().map_err(|_| Error::UserGone)?;
     let user = users.by_id(id).await?;

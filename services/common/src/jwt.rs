@@ -243,17 +243,11 @@ impl Verifier {
     }
 
     fn claims(&self, token: &str) -> Result<Claims, Rejection> {
-        let header = header_of(token);
-        if self.is_another_algorithm(&header) {
-            return Err(Rejection::Algorithm);
-        }
-        // RFC 7515 §4.1.11: what must be understood is not, whatever it is.
-        if header.get("crit").is_some() {
-            return Err(Rejection::Malformed);
-        }
         let mut rejection = Rejection::Signature;
         for key in &self.keys {
             match jsonwebtoken::decode::<Claims>(token, key, &self.validation) {
+                // RFC 7515 §4.1.11: what must be understood is not, whatever it is.
+                Ok(token) if token.header.crit.is_some() => return Err(Rejection::Malformed),
                 Ok(token) => return Ok(token.claims),
                 Err(error) => rejection = error.kind().into(),
             }
@@ -262,22 +256,21 @@ impl Verifier {
                 break;
             }
         }
+        if rejection == Rejection::Malformed && self.names_another_algorithm(token) {
+            return Err(Rejection::Algorithm);
+        }
         Err(rejection)
     }
 
     /// Whether the token says that it is signed in another way. The library knows `none` and other words as no algorithms at
     /// all, and cannot tell such a token from a broken one.
-    fn is_another_algorithm(&self, header: &Value) -> bool {
+    fn names_another_algorithm(&self, token: &str) -> bool {
+        let header = token.split('.').next().unwrap_or_default();
+        let header = BASE64_URL_SAFE_NO_PAD.decode(header).unwrap_or_default();
+        let header: Value = serde_json::from_slice(&header).unwrap_or_default();
         let named = header["alg"].as_str();
         named.is_some_and(|named| named != self.algorithm)
     }
-}
-
-/// What stands before a token's claims; null if it cannot be read.
-fn header_of(token: &str) -> Value {
-    let header = token.split('.').next().unwrap_or_default();
-    let header = BASE64_URL_SAFE_NO_PAD.decode(header).unwrap_or_default();
-    serde_json::from_slice(&header).unwrap_or_default()
 }
 
 /// The user who sent a request, as the token says.

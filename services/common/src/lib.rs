@@ -25,3 +25,17 @@ pub mod settings;
 pub mod smoke;
 pub mod telemetry;
 pub mod tls;
+
+/// Lets handlers take parts of a state that is shared behind one pointer.
+#[macro_export]
+macro_rules! state_of {
+    ($state:ty { $($part:ident: $kind:ty),+ $(,)? }) => {
+        $(
+            impl axum::extract::FromRef<$state> for $kind {
+                fn from_ref(state: &$state) -> Self {
+                    state.0.$part.clone()
+                }
+            }
+        )+
+    };
+}

@@ -155,8 +155,9 @@ impl From<Code> for Problem {
 }
 
 impl IntoResponse for Problem {
+    /// The answer without its body: [`instrument`](crate::request::instrument) writes that, since it knows the id of the request.
     fn into_response(self) -> Response {
-        let mut response = (self.status(), self.body()).into_response();
+        let mut response = self.status().into_response();
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,
@@ -182,13 +183,13 @@ pub fn wait_in_words(seconds: u32) -> String {
     }
 }
 
-/// Writes the request id into a problem that a handler answered; handlers do not know the id.
-pub(crate) fn add_request_id(response: &mut Response, request_id: &str) {
+/// Writes the body of a problem that a handler answered; handlers do not know the id of the request, which stands in it.
+pub(crate) fn write_body(response: &mut Response, request_id: &str) {
     let Some(mut problem) = response.extensions_mut().remove::<Problem>() else {
         return;
     };
     problem.request_id = Some(request_id.to_owned());
-    // The length of the body without the id may have been noted already.
+    // The length of no body may have been noted already.
     response.headers_mut().remove(CONTENT_LENGTH);
     *response.body_mut() = problem.body();
 }

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use http_body::Body as _;
-use tower::ServiceExt;
+use tower::{ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::field::Empty;
 use tracing::{Instrument, error, error_span};
@@ -61,20 +61,25 @@ pub fn instrument(
 ) -> Router {
     let router = router
         .fallback(|| async { Problem::from(code::NOT_FOUND) })
-        .method_not_allowed_fallback(|| async { Problem::from(code::METHOD_NOT_ALLOWED) })
-        .layer(CatchPanicLayer::custom(panicked));
+        .method_not_allowed_fallback(|| async { Problem::from(code::METHOD_NOT_ALLOWED) });
     let router = match origins.layer() {
-        Some(layer) => router
-            .clone()
-            .layer(layer)
-            .layer(middleware::from_fn_with_state(router, only_preflights)),
+        Some(layer) => {
+            // A page may read of a fault too.
+            let router = router.layer(CatchPanicLayer::custom(panicked));
+            let preflights = middleware::from_fn_with_state(router.clone(), only_preflights);
+            router.layer(layer).layer(preflights)
+        }
         None => router,
     };
     let escort = Escort {
         metrics: metrics.clone(),
         stopping: stopping.clone(),
     };
-    router.layer(middleware::from_fn_with_state(escort, accompany))
+    // As one: the router clones all that is within a layer for each request, once for each layer.
+    let layers = ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state(escort, accompany))
+        .layer(CatchPanicLayer::custom(panicked));
+    router.layer(layers)
 }
 
 /// The layer for browsers answers whatever has the method OPTIONS; what no browser asked before a request goes past it.
@@ -131,7 +136,7 @@ async fn accompany(State(escort): State<Escort>, mut request: Request, next: Nex
         let attended = Attended::new(&escort, method, route, seen);
         let mut response = next.run(request).await;
         let code = code_of(&response);
-        problem::add_request_id(&mut response, &request_id);
+        problem::write_body(&mut response, &request_id);
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }

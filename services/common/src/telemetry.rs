@@ -143,7 +143,11 @@ pub fn init(
     let filter = EnvFilter::try_new(filter)?;
     // Whatever the filter: a line that it lets through tells its request.
     let our_spans = filter_fn(|metadata| metadata.is_span() && trace::is_ours(metadata));
-    let filter = filter.or(our_spans.with_max_level_hint(LevelFilter::INFO));
+    // A span that tells a line nothing is for the traces alone: where there are none, it costs nothing.
+    let telling = filter_fn(|metadata| !metadata.is_span() || lines::tells(metadata));
+    let filter = filter
+        .or(our_spans.with_max_level_hint(LevelFilter::INFO))
+        .and(telling.with_max_level_hint(LevelFilter::TRACE));
     let (telemetry, spans) = trace::start(settings, tls, program)?;
     tracing_subscriber::registry()
         .with(Lines::new(settings.log_format).with_filter(filter))

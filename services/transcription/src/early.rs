@@ -45,6 +45,9 @@ pub async fn drain(request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let unread = Unread::default();
     parts.extensions.insert(unread.clone());
+    if body.is_end_stream() {
+        return next.run(Request::from_parts(parts, body)).await;
+    }
     let mut shared = Shared(Arc::new(Mutex::new(Counted {
         body,
         polled: false,

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::FromRef;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -61,15 +60,25 @@ const LONGEST_LIMIT: Duration = Duration::from_hours(30 * 24);
 /// two seconds later (contract §3).
 const CLEANUP_LIMIT: Duration = Duration::from_secs(8);
 
-/// What handlers work with.
-#[derive(Clone, FromRef)]
-pub struct AppState {
+/// What handlers work with. It is cloned several times for each request, at each layer around a handler.
+#[derive(Clone)]
+pub struct AppState(Arc<Shared>);
+
+struct Shared {
     verifier: Arc<Verifier>,
     storage: Storage,
     pending: Pending,
     workshop: Workshop,
     welcome: Welcome,
 }
+
+transcription_common::state_of!(AppState {
+    verifier: Arc<Verifier>,
+    storage: Storage,
+    pending: Pending,
+    workshop: Workshop,
+    welcome: Welcome,
+});
 
 /// The limits that a transcription asks for.
 #[derive(Clone, Copy)]
@@ -155,7 +164,7 @@ impl Service {
             ending: Ending::default(),
         };
         Ok(Self {
-            state: AppState {
+            state: AppState(Arc::new(Shared {
                 verifier: Arc::new(Verifier::new(&jwt, &metrics)),
                 storage,
                 pending,
@@ -164,7 +173,7 @@ impl Service {
                     auth_token_url.as_ref(),
                     settings_of_server.management_addr.is_some(),
                 )?,
-            },
+            })),
             metrics,
             settings: settings_of_server,
             auth_token_url,
@@ -185,15 +194,15 @@ impl Service {
             auth_token_url,
             about,
         } = self;
-        about.tell(&listeners, &state.workshop)?;
-        let jobs = state.workshop.jobs.clone();
-        let leftovers = state.workshop.engine.leftovers();
-        let ending = state.workshop.ending.clone();
+        about.tell(&listeners, &state.0.workshop)?;
+        let jobs = state.0.workshop.jobs.clone();
+        let leftovers = state.0.workshop.engine.leftovers();
+        let ending = state.0.workshop.ending.clone();
         let stop = async {
             stop.await;
             ending.begun.cancel();
         };
-        let parts = parts(state.storage.clone());
+        let parts = parts(state.0.storage.clone());
         let app = App {
             name: NAME,
             routes: routes::table().with_state(state),

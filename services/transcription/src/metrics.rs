@@ -1,5 +1,7 @@
 //! The metrics of the service (contract §5).
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{
@@ -18,7 +20,10 @@ const FACTORS: [f64; 12] = [
 
 /// What happens to recordings.
 #[derive(Clone)]
-pub struct TranscriptionMetrics {
+pub struct TranscriptionMetrics(Arc<Parts>);
+
+/// The metrics themselves.
+pub struct Parts {
     engine: &'static str,
     requests: IntCounterVec,
     /// Bytes of recordings that were accepted.
@@ -194,7 +199,7 @@ impl TranscriptionMetrics {
                 labels,
             )
         };
-        let own = Self {
+        let own = Parts {
             engine,
             requests: counters(
                 "transcription_requests_total",
@@ -285,9 +290,19 @@ impl TranscriptionMetrics {
         metrics.register(own.gemini_tokens.clone())?;
         metrics.register(own.gemini_files_open.clone())?;
         metrics.register(own.s3_operations.clone())?;
-        Ok(own)
+        Ok(Self(Arc::new(own)))
     }
+}
 
+impl Deref for TranscriptionMetrics {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl Parts {
     /// A first event is then an increase.
     fn preset(&self) {
         for outcome in Outcome::ALL {

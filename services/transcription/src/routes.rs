@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
+use tower::ServiceBuilder;
 use tracing::Instrument;
 use transcription_common::documentation::{self, TokenSource};
 use transcription_common::json::Json;
@@ -46,9 +47,12 @@ pub fn table() -> Router<AppState> {
         .route("/transcribe", post(transcribe))
         .route("/transcribe/", post(transcribe))
         .route("/transcriptions/{id}", get(transcription))
-        // The upload is read in a stream and limited by MAX_UPLOAD_BYTES.
-        .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn(early::drain))
+        .layer(
+            ServiceBuilder::new()
+                .layer(middleware::from_fn(early::drain))
+                // The upload is read in a stream and limited by MAX_UPLOAD_BYTES.
+                .layer(DefaultBodyLimit::disable()),
+        )
 }
 
 /// What the routes say of themselves.
@@ -289,7 +293,7 @@ impl Workshop {
         (status = 503, description = "`busy`, `engine_quota`, `engine_misconfigured`, `storage_unavailable`, `stopping`", body = Problem),
         (status = 504, description = "`engine_timeout`", body = Problem),
     ))]
-#[tracing::instrument(name = "transcriptions.create", skip_all, fields(user.id = %user.id))]
+#[tracing::instrument(name = "transcriptions.create", skip_all)]
 async fn transcribe(
     user: AuthUser,
     State(workshop): State<Workshop>,
@@ -321,7 +325,7 @@ async fn transcribe(
         (status = 404, description = "`transcription_not_found`", body = Problem),
         (status = 503, description = "`storage_unavailable`", body = Problem),
     ))]
-#[tracing::instrument(name = "transcriptions.get", skip_all, fields(user.id = %user.id))]
+#[tracing::instrument(name = "transcriptions.get", skip_all)]
 async fn transcription(
     user: AuthUser,
     State(storage): State<Storage>,

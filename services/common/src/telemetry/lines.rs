@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
@@ -51,7 +51,7 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         if let Some(span) = context.span(id) {
-            let mut fields = Fields::default();
+            let mut fields = Fields::roomy();
             attributes.record(&mut fields);
             span.extensions_mut().insert(fields);
         }
@@ -66,7 +66,7 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Fields::default();
+        let mut fields = Fields::roomy();
         event.record(&mut fields);
         for span in context.event_scope(event).into_iter().flatten() {
             if let Some(of_span) = span.extensions().get::<Fields>() {
@@ -108,11 +108,24 @@ impl Line {
     }
 }
 
+/// Whether a span has a field that a line would tell. Those of OpenTelemetry are for the traces, and that the database is `SQLite` is
+/// known.
+pub fn tells(span: &Metadata<'_>) -> bool {
+    let for_traces = |name: &str| name.starts_with("otel.") || name.starts_with("db.");
+    let mut fields = span.fields().iter();
+    fields.any(|field| !for_traces(field.name()))
+}
+
 /// Fields in the order in which they came.
 #[derive(Debug, Default)]
 pub struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
+    /// None, with room for those of a usual line.
+    fn roomy() -> Self {
+        Self(Vec::with_capacity(16))
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
         self.0.iter().map(|(name, value)| (*name, value))

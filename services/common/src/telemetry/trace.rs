@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use axum::http::HeaderMap;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::{TraceContextExt, TraceId, TracerProvider};
-use opentelemetry::{Key, KeyValue};
+use opentelemetry::{Context, Key, KeyValue};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -21,6 +21,8 @@ use super::{HTTP_PROTOBUF, TelemetrySettings, TracesExporter};
 use crate::tls::TlsSettings;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// The header that names the caller's trace (W3C Trace Context).
+const TRACEPARENT: &str = "traceparent";
 /// How long the last spans may take to be sent when the program ends.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// The crates whose spans are ours; libraries make spans too.
@@ -151,7 +153,11 @@ fn resource(program: &'static str) -> Resource {
 /// Puts the span of a request under the trace that its `traceparent` names, and writes the id of the trace into the field
 /// `trace_id`, which every log line of the request then has. `name` is what the span is called in the trace.
 pub fn record_context(span: &Span, headers: &HeaderMap, name: impl FnOnce() -> String) {
-    let remote = TraceContextPropagator::new().extract(&Headers(headers));
+    let remote = if headers.contains_key(TRACEPARENT) {
+        TraceContextPropagator::new().extract(&Headers(headers))
+    } else {
+        Context::new()
+    };
     let mut id = remote.span().span_context().trace_id();
     // Fails where no traces are made; the caller's id is good for the log all the same.
     if span.set_parent(remote).is_ok() {

@@ -11,7 +11,8 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Mutex;
-use tracing::warn;
+use tokio::task::JoinHandle;
+use tracing::{Instrument, warn};
 use transcription_common::jwt::UserId;
 use transcription_common::tls::TlsSettings;
 use uuid::Uuid;
@@ -136,6 +137,7 @@ impl Storage {
             key,
             upload_id,
             parts: Vec::new(),
+            on_its_way: None,
         })
     }
 
@@ -324,48 +326,76 @@ fn outcome_of<E>(error: &SdkError<E>) -> &'static str {
     }
 }
 
-/// A multipart upload in progress.
+/// A multipart upload in progress. One part of it is on its way at a time.
 pub struct OpenUpload {
     storage: Storage,
     key: ObjectKey,
     upload_id: String,
     parts: Vec<CompletedPart>,
+    on_its_way: Option<OnItsWay>,
+}
+
+/// A part that is being sent. What it is in serves again for the part after the next.
+struct OnItsWay {
+    body: Bytes,
+    sent: JoinHandle<Result<CompletedPart, StorageError>>,
 }
 
 impl OpenUpload {
-    /// How many parts there are.
+    /// How many parts there are, the one that is on its way included.
     pub fn parts(&self) -> usize {
-        self.parts.len()
+        self.parts.len() + usize::from(self.on_its_way.is_some())
     }
 
-    /// Uploads the next part: 5 MiB to 5 GiB, the last one may be smaller.
-    pub async fn add_part(&mut self, body: Bytes) -> Result<(), StorageError> {
+    /// Begins to upload the next part, once the one before it has arrived: 5 MiB to 5 GiB, the last one may be smaller. Gives memory to
+    /// fill with the part after it.
+    ///
+    /// Fails if the part before it did not arrive.
+    pub async fn add_part(&mut self, body: Bytes) -> Result<BytesMut, StorageError> {
+        let free = self.settle().await?;
         let doing = "uploading a part";
         let number = i32::try_from(self.parts.len() + 1)
             .map_err(|_| StorageError::new(doing, "too many parts"))?;
-        let request = self
-            .storage
+        let storage = self.storage.clone();
+        let request = storage
             .client
             .upload_part()
-            .bucket(&*self.storage.bucket)
+            .bucket(&*storage.bucket)
             .key(self.key.as_str())
             .upload_id(&self.upload_id)
             .part_number(number)
-            .body(body.into());
-        let part = self
-            .storage
-            .timed("upload_part", doing, request.send())
-            .await?;
-        let part = CompletedPart::builder()
-            .part_number(number)
-            .set_e_tag(part.e_tag)
-            .build();
+            .body(body.clone().into());
+        let sent = async move {
+            let part = storage.timed("upload_part", doing, request.send()).await?;
+            Ok(CompletedPart::builder()
+                .part_number(number)
+                .set_e_tag(part.e_tag)
+                .build())
+        };
+        self.on_its_way = Some(OnItsWay {
+            body,
+            sent: tokio::spawn(sent.in_current_span()),
+        });
+        Ok(free)
+    }
+
+    /// Waits until the part that is on its way has arrived. Gives the memory that it was in.
+    async fn settle(&mut self) -> Result<BytesMut, StorageError> {
+        let Some(OnItsWay { body, sent }) = self.on_its_way.take() else {
+            return Ok(BytesMut::new());
+        };
+        let part = sent
+            .await
+            .map_err(|error| StorageError::new("uploading a part", error.to_string()))??;
         self.parts.push(part);
-        Ok(())
+        let mut free = body.try_into_mut().unwrap_or_default();
+        free.clear();
+        Ok(free)
     }
 
     /// Makes the parts one object.
     pub async fn complete(&mut self) -> Result<(), StorageError> {
+        self.settle().await?;
         let parts = CompletedMultipartUpload::builder()
             .set_parts(Some(self.parts.clone()))
             .build();
@@ -389,7 +419,9 @@ impl OpenUpload {
     }
 
     /// Drops the parts. Best effort: what stays open is for the bucket's lifecycle rule.
-    pub async fn abort(self) {
+    pub async fn abort(mut self) {
+        // A part that arrives later would stay.
+        let _ = self.settle().await;
         let request = self
             .storage
             .client

@@ -2,6 +2,7 @@
 //! bucket while its size and hash are found. Nothing in the bucket is finished until [`Upload::store`] is called.
 
 use std::fmt::Write;
+use std::mem;
 use std::time::Duration;
 
 use axum::extract::Multipart;
@@ -21,15 +22,13 @@ use crate::error::{Error, find_cause};
 use crate::storage::{ObjectKey, OpenUpload, Recording, Storage, StorageError};
 
 /// Up to this size a recording is kept in memory and stored by one request.
-const MAX_WHOLE_BYTES: usize = 8 * 1024 * 1024;
+const MAX_WHOLE_BYTES: u64 = 8 * 1024 * 1024;
 /// The size of a part; S3 takes none smaller, and a larger one only costs memory.
 const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
 /// So many parts are of that size, whatever may still come; then each is a little larger than the one before it, so that 10 000 of
 /// them are enough for the largest object there can be.
 const SMALL_PARTS: u64 = 1000;
 const PART_GROWTH_BYTES: u64 = 160 * 1024;
-/// The last chunk of a part is the first of the next one.
-const CHUNK_SLACK_BYTES: usize = 512 * 1024;
 /// Many recordings are a note of a minute: they take no more memory than they need.
 const SMALL_BYTES: usize = 512 * 1024;
 /// S3 takes so many parts of one object.
@@ -230,12 +229,13 @@ impl Reading {
             key: ObjectKey::audio(terms.user, terms.id, format),
             size_bytes: 0,
             hash: Sha256::new(),
+            first: None,
             buffer: BytesMut::new(),
             open_upload: None,
         });
         let mut next = Some(buffer.freeze());
         while let Some(chunk) = next {
-            file.add(&chunk, terms).await?;
+            file.add(chunk, terms).await?;
             next = if ended {
                 None
             } else {
@@ -252,56 +252,75 @@ struct File {
     key: ObjectKey,
     size_bytes: u64,
     hash: Sha256,
-    /// What is not yet in the bucket.
+    /// The first part, while the recording may still be stored as a whole.
+    first: Option<Bytes>,
+    /// What is behind that, or not yet on its way to the bucket.
     buffer: BytesMut,
     open_upload: Option<OpenUpload>,
 }
 
 impl File {
-    async fn add(&mut self, chunk: &Bytes, terms: &Terms<'_>) -> Result<(), Error> {
-        self.size_bytes += chunk.len() as u64;
+    /// Sends each part that is full. While it is on its way the next one is filled. The first waits here until it is clear that there will
+    /// be others: so there are never more than two.
+    async fn add(&mut self, mut bytes: Bytes, terms: &Terms<'_>) -> Result<(), Error> {
+        self.size_bytes += bytes.len() as u64;
         if self.size_bytes > terms.max_upload_bytes {
             let limit_bytes = terms.max_upload_bytes;
             return Err(Error::TooLarge { limit_bytes });
         }
-        self.hash.update(chunk);
-        self.make_room();
-        self.buffer.extend_from_slice(chunk);
-        if self.open_upload.is_none() && self.buffer.len() > MAX_WHOLE_BYTES {
-            let content_type = self.format.content_type();
-            let key = self.key.clone();
-            let upload = terms.storage.open_upload(key, content_type).await?;
-            self.open_upload = Some(upload);
+        self.hash.update(&bytes);
+        if self.open_upload.is_none() && self.size_bytes > MAX_WHOLE_BYTES {
+            self.open(terms).await?;
         }
-        if let Some(upload) = &mut self.open_upload {
-            loop {
-                let sent_bytes = self.size_bytes - self.buffer.len() as u64;
-                let part_bytes = part_bytes(terms.max_upload_bytes, sent_bytes, upload.parts());
-                if self.buffer.len() < part_bytes {
-                    break;
+        while !bytes.is_empty() {
+            let waiting = self.buffer.len() + bytes.len();
+            let sent_bytes = self.size_bytes - waiting as u64;
+            let sent_parts = match &self.open_upload {
+                Some(upload) => upload.parts(),
+                None => usize::from(self.first.is_some()),
+            };
+            let part_bytes = part_bytes(terms.max_upload_bytes, sent_bytes, sent_parts);
+            let missing = part_bytes - self.buffer.len();
+            self.make_room(missing);
+            let piece = bytes.split_to(missing.min(bytes.len()));
+            self.buffer.extend_from_slice(&piece);
+            if self.buffer.len() == part_bytes {
+                let part = mem::take(&mut self.buffer).freeze();
+                match &mut self.open_upload {
+                    Some(upload) => self.buffer = upload.add_part(part).await?,
+                    None => self.first = Some(part),
                 }
-                let part = self.buffer.split_to(part_bytes).freeze();
-                upload.add_part(part).await?;
             }
         }
         Ok(())
     }
 
-    /// Takes, once it is clear that the recording is not small, all the memory that it will need for the first thousands of
-    /// megabytes. A buffer that grows by
-    /// itself doubles; this one is used again for each part.
-    fn make_room(&mut self) {
-        let most = MAX_WHOLE_BYTES + CHUNK_SLACK_BYTES;
-        if self.open_upload.is_none() && self.buffer.len() > SMALL_BYTES {
-            self.buffer.reserve(most.saturating_sub(self.buffer.len()));
+    /// Takes, once it is clear that the recording is not small, all the memory that a part needs. A buffer that grows by itself doubles.
+    fn make_room(&mut self, missing: usize) {
+        if self.open_upload.is_some() || self.buffer.len() > SMALL_BYTES {
+            self.buffer.reserve(missing);
         }
+    }
+
+    /// Goes on in parts.
+    async fn open(&mut self, terms: &Terms<'_>) -> Result<(), Error> {
+        let content_type = self.format.content_type();
+        let key = self.key.clone();
+        let upload = terms.storage.open_upload(key, content_type).await?;
+        let upload = self.open_upload.insert(upload);
+        if let Some(first) = self.first.take() {
+            upload.add_part(first).await?;
+        }
+        Ok(())
     }
 
     async fn end(&mut self) -> Result<(), Error> {
         if let Some(upload) = &mut self.open_upload
             && !self.buffer.is_empty()
         {
-            upload.add_part(self.buffer.split().freeze()).await?;
+            upload
+                .add_part(mem::take(&mut self.buffer).freeze())
+                .await?;
         }
         Ok(())
     }
@@ -313,6 +332,7 @@ impl File {
             key,
             size_bytes,
             hash,
+            first,
             buffer,
             open_upload,
         } = self;
@@ -327,10 +347,20 @@ impl File {
             },
             content: match open_upload {
                 Some(upload) => Content::Parts(Box::new(upload)),
-                None => Content::Whole(buffer.freeze()),
+                None => Content::Whole(match first {
+                    Some(first) => joined(first, &buffer),
+                    None => buffer.freeze(),
+                }),
             },
         }
     }
+}
+
+/// Both as one, in the memory of the first.
+fn joined(first: Bytes, rest: &[u8]) -> Bytes {
+    let mut whole = BytesMut::from(first);
+    whole.extend_from_slice(rest);
+    whole.freeze()
 }
 
 /// How large the next part is, behind so many bytes in so many parts: as small as what is left of the largest recording that is

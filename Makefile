@@ -91,8 +91,9 @@ pictures: build ## Draws the dashboards of docs/pictures from five minutes of tr
 	PICTURES="$(abspath $(built))/pictures" cargo test --release --workspace --locked --test monitoring
 	PYTHONPATH="$(LAB_CACHE)/matplotlib-3.11.2" python3 tests/monitoring/draw.py "$(built)/pictures" docs/pictures
 
-bench: build ## Measures log-ins a second next to what bcrypt alone can do.
-	@"$(bin)/bench"
+bench: build ## Measures the services next to what bounds them: bcrypt, the database, the bucket, the engine. Some of it: cases="logins calls".
+	@for part in seaweedfs wrk; do tests/lab/fetch.sh $$part || exit 1; done
+	@"$(bin)/bench" $(cases)
 
 bench-operator: build ## Measures the operator with 10, 100 and 500 stacks: time, requests, memory, CPU. Other numbers: stacks="10 50".
 	@for part in etcd kubernetes; do tests/lab/fetch.sh $$part || exit 1; done

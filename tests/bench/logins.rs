@@ -1,95 +1,161 @@
-//! Log-ins a second, next to what bcrypt alone can do on the same cores in the same run.
-
-#![expect(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a program for a person, which has to stop at what it does not expect"
-)]
+//! Log-ins next to bcrypt alone, and what others feel of them.
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use transcription_tests::auth::{Auth, credentials};
 use transcription_tests::client::PASSWORD;
 
-/// One turn of each; the turns alternate, so that whatever else the machine does meets both.
-const TURN: Duration = Duration::from_secs(5);
-const TURNS: u32 = 4;
-const COST: u32 = 12;
+use crate::ROUNDS;
+use crate::table::{Goal, Row, median};
+use crate::wrk::Load;
 
-#[tokio::main]
-async fn main() {
-    let auth = Auth::start_with([("BCRYPT_COST", "12"), ("RUST_LOG", "warn")]).await;
+/// The default of the service.
+const COST: u32 = 12;
+const TURN: Duration = Duration::from_secs(5);
+const WAITING: usize = 64;
+
+/// Measures.
+pub async fn measure() -> Vec<Row> {
+    let auth = Auth::start_with([("BCRYPT_COST", "12")]).await;
     auth.register("ada").await;
-    let cores = available_parallelism().unwrap().get();
-    println!(
-        "bcrypt cost {COST}, {cores} cores, {TURNS} turns of {} s each",
-        TURN.as_secs()
-    );
-    let (mut raw, mut served) = (0.0, 0.0);
-    for turn in 1..=TURNS {
-        let hashes = bcrypt_alone(cores).await;
-        let logins = log_ins(&auth, cores * 2).await;
-        println!("turn {turn}: bcrypt alone {hashes:.2}/s, log-ins {logins:.2}/s");
-        raw += hashes;
-        served += logins;
+    let mut rows = Vec::new();
+    for clients in [1, 8, 32] {
+        rows.push(rate(&auth, clients).await);
     }
-    let turns = f64::from(TURNS);
-    println!(
-        "bcrypt alone {:.2}/s, log-ins {:.2}/s: {:.1} %",
-        raw / turns,
-        served / turns,
-        100.0 * served / raw
-    );
+    rows.push(neighbour(&auth).await);
+    rows
+}
+
+async fn rate(auth: &Auth, clients: usize) -> Row {
+    let threads = clients.min(available_parallelism().unwrap().get());
+    let (mut alone, mut served) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        alone.push(bcrypt_alone(threads).await);
+        served.push(log_ins(auth, clients).await);
+    }
+    let ratios = served.iter().zip(&alone).map(|(ours, bare)| ours / bare);
+    let figure = median(ratios.collect());
+    Row {
+        case: format!("log-ins, {clients} at once"),
+        ours: format!("{:.2}/s", median(served)),
+        against: format!("bcrypt alone on {threads} threads: {:.2}/s", median(alone)),
+        figure,
+        goal: Goal::AtLeast(0.95),
+        unit: "",
+    }
 }
 
 async fn bcrypt_alone(threads: usize) -> f64 {
-    let hash: Arc<str> = bcrypt::hash(PASSWORD, COST).unwrap().into();
-    let count = Arc::new(AtomicU32::new(0));
+    let (count, end) = (Arc::<AtomicU32>::default(), Arc::<AtomicBool>::default());
     let start = Instant::now();
+    let threads = hashing(threads, &count, &end);
+    tokio::time::sleep(TURN).await;
+    end.store(true, Ordering::Relaxed);
+    for thread in threads {
+        thread.await.unwrap();
+    }
+    f64::from(count.load(Ordering::Relaxed)) / start.elapsed().as_secs_f64()
+}
+
+/// Threads that check a password until the end.
+fn hashing(
+    threads: usize,
+    count: &Arc<AtomicU32>,
+    end: &Arc<AtomicBool>,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let hash: Arc<str> = bcrypt::hash(PASSWORD, COST).unwrap().into();
     let threads = (0..threads).map(|_| {
-        let (hash, count) = (Arc::clone(&hash), Arc::clone(&count));
+        let (hash, count, end) = (Arc::clone(&hash), Arc::clone(count), Arc::clone(end));
         tokio::task::spawn_blocking(move || {
-            while start.elapsed() < TURN {
+            while !end.load(Ordering::Relaxed) {
                 assert!(black_box(bcrypt::verify(PASSWORD, &hash).unwrap()));
                 count.fetch_add(1, Ordering::Relaxed);
             }
         })
     });
-    for thread in threads.collect::<Vec<_>>() {
-        thread.await.unwrap();
-    }
-    rate(&count, start)
+    threads.collect()
 }
 
-/// `clients` at once, so that no core ever waits for the next request.
 async fn log_ins(auth: &Auth, clients: usize) -> f64 {
-    let count = Arc::new(AtomicU32::new(0));
+    let (count, end) = (Arc::<AtomicU32>::default(), Arc::<AtomicBool>::default());
     let start = Instant::now();
+    let clients = logging_in(auth, clients, &count, &end);
+    tokio::time::sleep(TURN).await;
+    end.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+    f64::from(count.load(Ordering::Relaxed)) / start.elapsed().as_secs_f64()
+}
+
+/// Clients that log in one time after another until the end. None may fail.
+fn logging_in(
+    auth: &Auth,
+    clients: usize,
+    count: &Arc<AtomicU32>,
+    end: &Arc<AtomicBool>,
+) -> Vec<tokio::task::JoinHandle<()>> {
     let clients = (0..clients).map(|_| {
         let (http, url) = (auth.http.clone(), format!("{}/login", auth.url));
-        let count = Arc::clone(&count);
+        let (count, end) = (Arc::clone(count), Arc::clone(end));
         tokio::spawn(async move {
-            while start.elapsed() < TURN {
-                let answer = http
-                    .post(&url)
-                    .json(&credentials("ada", PASSWORD))
-                    .send()
-                    .await;
-                assert_eq!(answer.unwrap().status(), 200);
+            while !end.load(Ordering::Relaxed) {
+                let sent = http.post(&url).json(&credentials("ada", PASSWORD)).send();
+                assert_eq!(sent.await.unwrap().status(), 200);
                 count.fetch_add(1, Ordering::Relaxed);
             }
         })
     });
-    for client in clients.collect::<Vec<_>>() {
-        client.await.unwrap();
-    }
-    rate(&count, start)
+    clients.collect()
 }
 
-fn rate(count: &AtomicU32, start: Instant) -> f64 {
-    f64::from(count.load(Ordering::Relaxed)) / start.elapsed().as_secs_f64()
+/// What a request that needs no hash feels of the log-ins.
+async fn neighbour(auth: &Auth) -> Row {
+    let token = auth.token("ada").await;
+    let (mut alone, mut served, mut log_ins) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..ROUNDS {
+        for is_served in [false, true] {
+            let (count, end) = (Arc::<AtomicU32>::default(), Arc::<AtomicBool>::default());
+            let work = if is_served {
+                logging_in(auth, WAITING, &count, &end)
+            } else {
+                hashing(available_parallelism().unwrap().get(), &count, &end)
+            };
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let load = Load {
+                url: &format!("{}/me", auth.url),
+                method: "GET",
+                headers: &[("Authorization", format!("Bearer {token}"))],
+                body: b"",
+                connections: 1,
+                duration: Duration::from_secs(6),
+            };
+            let seen = load.send().await;
+            assert!(seen.refused == 0 && seen.failed == 0, "{seen:?}");
+            end.store(true, Ordering::Relaxed);
+            for one in work {
+                one.await.unwrap();
+            }
+            if is_served {
+                log_ins += count.load(Ordering::Relaxed);
+                served.push(seen.p99_seconds * 1e3);
+            } else {
+                alone.push(seen.p99_seconds * 1e3);
+            }
+        }
+    }
+    let ratios = served.iter().zip(&alone).map(|(ours, bare)| ours / bare);
+    let figure = median(ratios.collect());
+    Row {
+        case: format!("`GET /me` while {WAITING} log-ins wait, p99"),
+        ours: format!("{:.2} ms; 0 of {log_ins} log-ins failed", median(served)),
+        against: format!("beside bcrypt alone: {:.2} ms", median(alone)),
+        figure,
+        goal: Goal::AtMost(2.0),
+        unit: "",
+    }
 }

@@ -2,7 +2,7 @@
 # Fetches what is too large for the repository into the cache folder, once, and checks every byte of it.
 # Usage: fetch.sh whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper |
 #   openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker | compose | helm | chart-tools | metrics-server |
-#   matplotlib | kubernetes-schemas
+#   matplotlib | kubernetes-schemas | wrk
 set -eu
 
 cache="${LAB_CACHE:-$HOME/.cache/transcription-lab}"
@@ -284,6 +284,15 @@ unpack() { # package
     dpkg-deb --extract "$work/$1"_*.deb "$work/unpacked"
 }
 
+# With the library that runs its scripts.
+wrk() {
+    missing "wrk/usr/bin/wrk" || return 0
+    fetching "wrk" "Apache-2.0, 1 MB by apt, which makes the requests of the benchmarks"
+    unpack libluajit-5.1-2
+    unpack wrk
+    finish "$work/unpacked" wrk
+}
+
 etcd() {
     debian etcd-server usr/bin/etcd "etcd" "Apache-2.0, 8 MB by apt, the database of Kubernetes, for the tests"
 }
@@ -498,8 +507,9 @@ chart-tools) chart_tools ;;
 metrics-server) metrics_server ;;
 matplotlib) matplotlib ;;
 kubernetes-schemas) kubernetes_schemas ;;
+wrk) wrk ;;
 *)
-    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker | compose | helm | chart-tools | metrics-server | matplotlib | kubernetes-schemas" >&2
+    say "usage: $0 whisper-base | whisper-tiny.en | seaweedfs | pyjwt | google-genai | boto3 | promtool | busybox | ffmpeg | faster-whisper | openapi-spec-validator | schemathesis | playwright | chromium | etcd | kubernetes | coredns | node | docker | compose | helm | chart-tools | metrics-server | matplotlib | kubernetes-schemas | wrk" >&2
     exit 2
     ;;
 esac

@@ -38,6 +38,15 @@ pub struct SeaweedFs {
 impl SeaweedFs {
     /// Starts a server with its own ports and folder.
     pub async fn start() -> Self {
+        Self::start_with("64").await
+    }
+
+    /// Starts a server that has room for some gigabytes.
+    pub async fn start_roomy() -> Self {
+        Self::start_with("1024").await
+    }
+
+    async fn start_with(volume_megabytes: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let config = folder.path().join("s3.json");
         let identities = serde_json::json!({"identities": [{
@@ -53,7 +62,7 @@ impl SeaweedFs {
         // It takes nine ports, and another server may be quicker at one of them.
         let mut started = None;
         for _ in 0..5 {
-            started = with_bucket(folder.path(), &config).await;
+            started = with_bucket(folder.path(), &config, volume_megabytes).await;
             if started.is_some() {
                 break;
             }
@@ -129,9 +138,14 @@ impl SeaweedFs {
 
 /// A server that has the bucket, unless it ended at its start. Whoever was quicker at its port may answer too, and say yes to a bucket
 /// (SeaweedFS's own filer does): only S3 lists it.
-async fn with_bucket(folder: &Path, config: &Path) -> Option<(Process, String, Client)> {
+async fn with_bucket(
+    folder: &Path,
+    config: &Path,
+    volume_megabytes: &str,
+) -> Option<(Process, String, Client)> {
     let port = free_port();
     let mut command = command(folder, config, port);
+    command.arg(format!("-master.volumeSizeLimitMB={volume_megabytes}"));
     let mut process = Process::start(&mut command, folder.join("log"));
     let endpoint = format!("http://127.0.0.1:{port}");
     if !is_answered(&endpoint, &mut process).await {
@@ -170,7 +184,7 @@ fn command(folder: &Path, config: &Path, port: u16) -> Command {
             "-ip.bind=127.0.0.1",
             "-master.telemetry=false",
         ])
-        .args(["-master.volumeSizeLimitMB=64", "-volume.max=20"])
+        .arg("-volume.max=20")
         .args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false"]);
     // Each service listens twice; ports that are not given would be the same for every server on this machine.
     for service in ["master", "volume", "filer"] {
@@ -182,7 +196,8 @@ fn command(folder: &Path, config: &Path, port: u16) -> Command {
     command
 }
 
-async fn client(endpoint: &str) -> Client {
+/// A client with the server's keys.
+pub async fn client(endpoint: &str) -> Client {
     let timeouts = TimeoutConfig::builder()
         .operation_timeout(Duration::from_secs(30))
         .build();

@@ -137,6 +137,20 @@ pub fn memory_kib(process: u32, field: &str) -> u64 {
     number.parse().unwrap()
 }
 
+/// The seconds of a processor that a process has used so far, its own and those of the kernel for it (proc(5): `stat`).
+pub fn cpu_seconds(process: u32) -> f64 {
+    /// Linux tells them in hundredths of a second (`USER_HZ`), whatever the machine.
+    const TICKS: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // The name may have spaces in it, and a bracket.
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks
+        .map(|ticks| ticks.parse::<f64>().unwrap())
+        .sum::<f64>()
+        / TICKS
+}
+
 /// Lets the most memory of a process begin anew (proc(5): `clear_refs`).
 pub fn forget_peak(process: u32) {
     fs::write(format!("/proc/{process}/clear_refs"), "5").unwrap();

@@ -78,7 +78,7 @@ fn every_fault_that_is_caused_is_on_its_page() {
     let page = fs::read_to_string(root().join("docs/faults.md")).unwrap();
 
     let mut missing = Vec::new();
-    for file in files(&root().join("tests/faults/surroundings"), &["rs"]) {
+    for file in files(&root().join("tests/faults"), &["rs"]) {
         let module = file.file_stem().unwrap().to_string_lossy().into_owned();
         let text = fs::read_to_string(&file).unwrap();
         for rest in text.split("#[tokio::test]\nasync fn ").skip(1) {

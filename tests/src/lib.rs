@@ -3,7 +3,7 @@
 //!
 //! [`process`] starts and ends programs, [`stack`] starts ours, [`auth`] an auth service alone, [`transcription`] a
 //! transcription service with Gemini's stand-in, [`seaweedfs`] an S3 server
-//! and [`s3_proxy`] its faults, some of them by a [`signature`] of its own,
+//! and [`s3_proxy`] its faults,
 //! [`collector`] takes traces, [`python`] runs what others wrote, [`charts`] runs Helm, [`client`] speaks HTTP, [`traffic`] does so all the time,
 //! [`arbitrary`] tries input that nobody would think of, [`errors`] knows every error, [`speech`] has recordings and counts
 //! word errors, [`sound`] makes other sounds and other files of them.
@@ -32,7 +32,6 @@ pub mod relay;
 pub mod rendered;
 pub mod s3_proxy;
 pub mod seaweedfs;
-pub mod signature;
 pub mod sound;
 pub mod speech;
 pub mod stack;

@@ -9,7 +9,7 @@ use aws_sdk_s3::primitives::{DateTime, DateTimeFormat as Format};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{self, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, HOST, TRANSFER_ENCODING};
+use axum::http::header::{CONTENT_LENGTH, DATE, ETAG, HOST, TRANSFER_ENCODING};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +19,6 @@ use tokio::time::sleep;
 use transcription_common::clock;
 
 use crate::files::sha256_of;
-use crate::signature::Signed;
 
 /// The header that says what S3 is to find in a body.
 const CONTENT_HASH: &str = "x-amz-content-sha256";
@@ -96,7 +95,8 @@ pub enum Fault {
     Lost,
     /// A bit of the last byte that is sent is another one when it arrives, or of the last byte that is answered.
     Changed,
-    /// The server's clock is an hour behind ours: `403 RequestTimeTooSkewed`, as S3 says it, for whoever signs by another clock.
+    /// The server's clock is an hour behind ours: `403 RequestTimeTooSkewed`, as S3 says it, for whoever signs by another clock. What is
+    /// signed by that one is answered as if it were stored.
     Skewed,
 }
 
@@ -263,7 +263,6 @@ async fn forward(shared: &Shared, request: extract::Request) -> Response {
     });
     let is_read = parts.method == Method::GET;
     let fault = shared.fault(&parts.method, &path);
-    let mut headers = parts.headers.clone();
     match fault {
         Some(Fault::SlowDown) => {
             return refuse(
@@ -278,15 +277,7 @@ async fn forward(shared: &Shared, request: extract::Request) -> Response {
                 sleep(Duration::from_millis(20)).await;
             }
         }
-        Some(Fault::Skewed) => match in_our_time(&parts) {
-            Some(signed_anew) => headers = signed_anew,
-            None => {
-                let message =
-                    "The difference between the request time and the current time is too large.";
-                let refused = refuse(StatusCode::FORBIDDEN, "RequestTimeTooSkewed", message);
-                return an_hour_ago(refused);
-            }
-        },
+        Some(Fault::Skewed) => return skewed(&parts),
         Some(Fault::Cut | Fault::Lost | Fault::Gone | Fault::Changed) | None => {}
     }
     let stop = shared.stop(&parts.method, &path);
@@ -299,13 +290,13 @@ async fn forward(shared: &Shared, request: extract::Request) -> Response {
     // Signed with the host that the client asked for: the headers go on as they came.
     let mut forwarded = shared
         .client
-        .request(parts.method, format!("{}{path}", shared.upstream));
-    for (name, value) in &headers {
+        .request(parts.method.clone(), format!("{}{path}", shared.upstream));
+    for (name, value) in &parts.headers {
         if name != TRANSFER_ENCODING {
             forwarded = forwarded.header(name, value);
         }
     }
-    debug_assert!(headers.contains_key(HOST));
+    debug_assert!(parts.headers.contains_key(HOST));
     let is_changed = matches!(fault, Some(Fault::Changed));
     let body = match &stop {
         Some(stop) if stop.moment == Moment::During => {
@@ -313,9 +304,9 @@ async fn forward(shared: &Shared, request: extract::Request) -> Response {
             reqwest::Body::wrap_stream(half)
         }
         _ if is_changed && !is_read => {
-            let body = changed(to_bytes(body, usize::MAX).await.unwrap_or_default());
-            if headers[CONTENT_HASH] != sha256_of(&body)
-                && headers[CONTENT_HASH] != "UNSIGNED-PAYLOAD"
+            let body = changed(&to_bytes(body, usize::MAX).await.unwrap_or_default());
+            if parts.headers[CONTENT_HASH] != sha256_of(&body)
+                && parts.headers[CONTENT_HASH] != "UNSIGNED-PAYLOAD"
             {
                 // As S3 does; SeaweedFS does not look.
                 let message =
@@ -359,7 +350,7 @@ async fn answered(answer: reqwest::Response, fault: Option<Fault>, is_read: bool
     }
     let answer_status = answer.status();
     if matches!(fault, Some(Fault::Changed)) && is_read {
-        let body = changed(answer.bytes().await.unwrap_or_default());
+        let body = changed(&answer.bytes().await.unwrap_or_default());
         return response.body(Body::from(body)).unwrap();
     }
     if let Some(Fault::Cut) = fault {
@@ -382,11 +373,7 @@ async fn answered(answer: reqwest::Response, fault: Option<Fault>, is_read: bool
         return response.body(Body::from_stream(pieces)).unwrap();
     }
     let body = Body::from_stream(answer.bytes_stream());
-    let response = response.body(body).unwrap();
-    match fault {
-        Some(Fault::Skewed) => an_hour_ago(response),
-        _ => response,
-    }
+    response.body(body).unwrap()
 }
 
 fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
@@ -395,7 +382,7 @@ fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
 }
 
 /// The same with one bit that is another.
-fn changed(bytes: Bytes) -> Bytes {
+fn changed(bytes: &Bytes) -> Bytes {
     let mut bytes = bytes.to_vec();
     if let Some(last) = bytes.last_mut() {
         *last ^= 1;
@@ -403,16 +390,22 @@ fn changed(bytes: Bytes) -> Bytes {
     bytes.into()
 }
 
-/// An answer of a server whose clock is an hour behind.
-fn an_hour_ago(mut response: Response) -> Response {
+/// What a server says whose clock is an hour behind. It keeps nothing: the one behind the proxy would refuse such a signature.
+fn skewed(parts: &Parts) -> Response {
+    let mut response = if is_signed_an_hour_ago(parts) {
+        [(ETAG, "\"stored\"")].into_response()
+    } else {
+        let message = "The difference between the request time and the current time is too large.";
+        refuse(StatusCode::FORBIDDEN, "RequestTimeTooSkewed", message)
+    };
     let date = DateTime::from_secs(clock::now().unix_timestamp() - HOUR_SECONDS);
     let date = date.fmt(Format::HttpDate).unwrap().parse().unwrap();
     response.headers_mut().insert(DATE, date);
     response
 }
 
-/// The headers of a request that was signed an hour ago, signed anew. None for one of another time.
-fn in_our_time(parts: &Parts) -> Option<HeaderMap> {
+/// Whether a request was signed by a clock that is an hour behind, give or take as much as S3 allows.
+fn is_signed_an_hour_ago(parts: &Parts) -> bool {
     const MOST_SKEW_SECONDS: i64 = 15 * 60;
     let signed = parts.headers["x-amz-date"].to_str().unwrap();
     let (day, time) = signed.split_once('T').unwrap();
@@ -425,38 +418,9 @@ fn in_our_time(parts: &Parts) -> Option<HeaderMap> {
         &time[2..4],
         &time[4..]
     );
-    let signed = DateTime::from_str(&signed, Format::DateTime)
-        .unwrap()
-        .secs();
-    let now = clock::now();
-    if (now.unix_timestamp() - HOUR_SECONDS - signed).abs() > MOST_SKEW_SECONDS {
-        return None;
-    }
-    let date = format!(
-        "{}{:02}{:02}T{:02}{:02}{:02}Z",
-        now.year(),
-        u8::from(now.month()),
-        now.day(),
-        now.hour(),
-        now.minute(),
-        now.second()
-    );
-    let text = |name: &str| parts.headers[name].to_str().unwrap();
-    let authorization = Signed {
-        method: parts.method.as_str(),
-        path: parts.uri.path(),
-        query: parts.uri.query().unwrap_or_default(),
-        host: text("host"),
-        content_sha256: text(CONTENT_HASH),
-        date: &date,
-    }
-    .authorization();
-    let mut headers = parts.headers.clone();
-    // Of these every one has to be signed, and this one changes nothing.
-    headers.remove("x-amz-user-agent");
-    headers.insert("x-amz-date", date.parse().unwrap());
-    headers.insert(AUTHORIZATION, authorization.parse().unwrap());
-    Some(headers)
+    let signed = DateTime::from_str(&signed, Format::DateTime);
+    let of_server = clock::now().unix_timestamp() - HOUR_SECONDS;
+    (of_server - signed.unwrap().secs()).abs() <= MOST_SKEW_SECONDS
 }
 
 /// The server closes the connection on an error, and at the first one it has written nothing.

@@ -18,7 +18,7 @@ async fn cost<T>(process: u32, work: impl Future<Output = T>) -> (T, Duration, u
     let resident = memory_kib(process, "VmRSS:");
     forget_peak(process);
     let done = work.await;
-    let took = processor_time(process) - processor;
+    let took = processor_time(process).saturating_sub(processor);
     let grown = memory_kib(process, "VmHWM:").saturating_sub(resident);
     (done, took, grown)
 }

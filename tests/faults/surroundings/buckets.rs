@@ -77,32 +77,17 @@ async fn a_text_that_is_not_the_one_in_its_manifest_is_never_answered() {
 #[tokio::test]
 async fn a_clock_that_is_an_hour_off_is_found_out_by_the_first_answer_and_allowed_for() {
     let stack = Transcription::start().await;
-    for method in [Method::PUT, Method::GET, Method::POST, Method::DELETE] {
-        stack.proxy.fail(method, "/recordings", Fault::Skewed);
-    }
+    stack.proxy.fail(Method::PUT, "/private/", Fault::Skewed);
 
-    for size in [3000, 9 * MIB] {
-        let answer = stack.transcribe("1", "a.wav", silent_wav(size)).await;
+    for _ in 0..3 {
+        let answer = stack.transcribe("1", "a.wav", silent_wav(3000)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         assert!(answer.json.get("storage").is_none(), "{answer:?}");
-        let id = answer.json["id"].as_str().unwrap();
-        assert_eq!(stack.ask("1", id).await.json["state"], "complete");
     }
-    let ready = stack.http.get(format!("{}/readyz", stack.url));
-    let ready = Answer::of(ready.send().await.unwrap()).await;
-    assert_eq!(ready.status, 200, "{ready:?}");
-    let operation = |name: &str, outcome: &str| {
-        format!("s3_operation_duration_seconds_count{{operation=\"{name}\",outcome=\"{outcome}\"}}")
-    };
-    assert_eq!(
-        stack.count(&operation("put_object", "client_error")).await,
-        0
-    );
-    let stored = stack.count(&operation("put_object", "ok")).await;
+    // Audio, manifest, text and manifest of each, and one that was refused.
     let asked = stack.proxy.count("PUT /recordings/private/");
-    println!("{stored} objects and 2 parts were stored by {asked} requests: one was refused");
-    assert_eq!(stored, 4 + 3);
-    assert_eq!(asked, 4 + 3 + 2 + 1);
+    println!("12 objects were taken by {asked} requests");
+    assert_eq!(asked, 12 + 1);
 
     // The clocks are set right again: one request may be refused, and those after it are not.
     stack.proxy.heal();

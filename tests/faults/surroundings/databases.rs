@@ -259,11 +259,11 @@ async fn a_snapshot_at_any_moment_opens_clean_and_has_everybody_who_was_answered
     );
     assert!(before[24] > before[0], "there were no writes meanwhile");
     let copy = copies.pop().unwrap();
-    let copied = Auth::start_in(copy, []).await;
-    assert_eq!(copied.get("/readyz").await.status, StatusCode::OK);
+    let on_copy = Auth::start_in(copy, []).await;
+    assert_eq!(on_copy.get("/readyz").await.status, StatusCode::OK);
     let name = format!("user-{}-{}", before[24] - 1, "x".repeat(40));
-    assert_eq!(copied.login(&name, PASSWORD).await.status, StatusCode::OK);
-    copied.register("bob").await;
+    assert_eq!(on_copy.login(&name, PASSWORD).await.status, StatusCode::OK);
+    on_copy.register("bob").await;
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ async fn a_bucket_whose_name_does_not_resolve_is_503_and_stops_nothing_else() {
         assert!(answer.json.get("id").is_none(), "{answer:?}");
         answer.header("retry-after");
     }
-    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert!(took < Duration::from_mins(1), "{took:?}");
     assert!(longest < Duration::from_secs(2), "{longest:?}");
     let ready = stack.http.get(format!("{url}/readyz"));
     let ready = Answer::of(ready.send().await.unwrap()).await;
@@ -92,18 +92,18 @@ async fn hanging_collector() -> String {
 async fn ask(auth: &Auth, token: &str, times: usize) -> Duration {
     let clients = (0..8).map(async |client| {
         let http = http_from(&format!("127.0.0.{}", 2 + client));
-        let mut taken = Vec::with_capacity(times / 8);
+        let mut waited = Vec::with_capacity(times / 8);
         for _ in 0..times / 8 {
             let start = Instant::now();
             let request = http.get(format!("{}/me", auth.url)).bearer_auth(token);
             assert_eq!(request.send().await.unwrap().status(), 200);
-            taken.push(start.elapsed());
+            waited.push(start.elapsed());
         }
-        taken
+        waited
     });
-    let mut taken = futures_util::future::join_all(clients).await.concat();
-    taken.sort_unstable();
-    taken[taken.len() / 2]
+    let mut all = futures_util::future::join_all(clients).await.concat();
+    all.sort_unstable();
+    all[all.len() / 2]
 }
 
 #[tokio::test]

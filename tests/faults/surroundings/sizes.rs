@@ -36,9 +36,9 @@ async fn send_five_gib(url: String, user: String, told: Told) -> (String, usize)
     let stream = TcpStream::connect(address(&url)).await.unwrap();
     let (mut reader, mut writer) = stream.into_split();
     let sending = tokio::spawn(async move {
-        let piece = [0; 256 * 1024];
+        let piece = vec![0; 256 * 1024];
         let mut wav = wav_header(1 << 31);
-        wav.extend(piece);
+        wav.extend_from_slice(&piece);
         let mut sent = 0;
         let _ = writer.write_all(head.as_bytes()).await;
         for bytes in [FILE_HEAD, &wav]

@@ -87,7 +87,11 @@ impl Samples {
         };
         let reader = reader.map_err(|error| match of_source(error) {
             Ok(error) => error,
-            Err(error) => refuse(format, &error.to_string()),
+            // The end of its time may have looked to it like the end of the file.
+            Err(error) => match stop.check() {
+                Ok(()) => refuse(format, &error.to_string()),
+                Err(stopped) => stopped.into(),
+            },
         })?;
         let mut codecs = CodecRegistry::new();
         register_enabled_codecs(&mut codecs);
@@ -135,6 +139,7 @@ impl Samples {
                     Ok(error) => return Err(error),
                     // A recording that breaks off is transcribed up to there.
                     Err(error) => {
+                        self.stop.check()?;
                         self.damage.get_or_insert_with(|| error.to_string());
                         self.end(samples)?;
                     }

@@ -182,7 +182,7 @@ async fn nothing_within_a_request_to_the_transcription_service_is_taken_for_anot
             "something else that is expected",
             get("expect: smuggled\r\n"),
             &[200],
-            true,
+            false,
         ),
         case(
             "no token, and a form that is waited for",

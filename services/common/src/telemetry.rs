@@ -143,16 +143,22 @@ pub fn init(
     let filter = EnvFilter::try_new(filter)?;
     // Whatever the filter: a line that it lets through tells its request.
     let our_spans = filter_fn(|metadata| metadata.is_span() && trace::is_ours(metadata));
-    // A span that tells a line nothing is for the traces alone: where there are none, it costs nothing.
-    let telling = filter_fn(|metadata| !metadata.is_span() || lines::tells(metadata));
+    let (telemetry, spans) = trace::start(settings, tls, program)?;
+    // A span that tells a line nothing is for the traces alone: where there are none, it costs nothing. Where there are, the lines have to
+    // know all of them: a line finds no span beyond one that its layer does not know, once a task has been left to itself.
+    let is_traced = spans.is_some();
+    let telling =
+        filter_fn(move |metadata| is_traced || !metadata.is_span() || lines::tells(metadata));
     let filter = filter
         .or(our_spans.with_max_level_hint(LevelFilter::INFO))
         .and(telling.with_max_level_hint(LevelFilter::TRACE));
-    let (telemetry, spans) = trace::start(settings, tls, program)?;
-    tracing_subscriber::registry()
-        .with(Lines::new(settings.log_format).with_filter(filter))
-        .with(spans)
-        .try_init()
-        .map_err(|error| anyhow::anyhow!("starting the log: {error}"))?;
+    let lines = Lines::new(settings.log_format).with_filter(filter);
+    let lines = tracing_subscriber::registry().with(lines);
+    // No layer at all, since one that is empty wants to know all spans.
+    let started = match spans {
+        Some(spans) => lines.with(spans).try_init(),
+        None => lines.try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("starting the log: {error}"))?;
     Ok(telemetry)
 }

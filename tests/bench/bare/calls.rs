@@ -13,6 +13,7 @@ use clap::Args;
 use rand::random;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use transcription_tests::client::http;
 use transcription_tests::seaweedfs::{BUCKET, client};
 use transcription_tests::transcription::{GEMINI_KEY, silent_wav};
 
@@ -42,7 +43,7 @@ pub struct Turn {
 /// Makes the calls of transcriptions for some seconds, and prints how long each took.
 pub async fn calls(target: &Target, engine: &str, turn: &Turn) {
     let s3 = client(&target.s3).await;
-    let http = reqwest::Client::new();
+    let http = http();
     let audio = Bytes::from(silent_wav(turn.size_bytes));
     let limit = Duration::from_secs_f64(turn.seconds);
     let start = Instant::now();
@@ -148,5 +149,5 @@ fn print(result: &Value) {
     let mut result = result.clone();
     let own = std::process::id();
     result["cpu_seconds"] = json!(transcription_tests::process::cpu_seconds(own));
-    std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{result}\n")).unwrap();
+    println!("{result}");
 }

@@ -5,8 +5,9 @@
 //! - `parts` uploads the parts of large objects.
 
 #![expect(
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a program for a person, which has to stop at what it does not expect"
+    reason = "a program for bench, which has to stop at what it does not expect"
 )]
 
 mod calls;

@@ -1,6 +1,5 @@
 //! Two handlers with nothing around them.
 
-use std::io::Write;
 use std::path::Path;
 
 use axum::extract::State;
@@ -44,7 +43,7 @@ pub async fn serve(database: &Path) {
         .with_state(bare);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    writeln!(std::io::stdout(), "listening on http://{address}").unwrap();
+    println!("listening on http://{address}");
     axum::serve(listener, router).await.unwrap();
 }
 

@@ -4,12 +4,9 @@
 //! the claims of the old backend: `sub`, `username`, `exp`.
 
 use std::fmt;
-use std::io::{self, Write};
-use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::Context;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -20,23 +17,18 @@ use clap::{Args, ValueEnum};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use prometheus::IntCounterVec;
-use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tempfile::NamedTempFile;
 use uuid::Uuid;
 
+pub use self::key::SecretKey;
 use crate::clock;
 use crate::code;
-use crate::files::folder_of;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::request::RequestLog;
 
-/// A shorter key could be found by trying (RFC 7518 §3.2 asks for the size of the hash).
-const MIN_KEY_BYTES: usize = 32;
-/// The example in the old backend's `.env`.
-const PUBLISHED_KEY: &str = "your-super-secret-and-long-random-string-for-jwt";
+mod key;
 
 /// How tokens are signed: the same in both services.
 #[derive(Clone, Debug, Args)]
@@ -50,55 +42,6 @@ pub struct Settings {
     /// The algorithm of the tokens.
     #[arg(long, env = "ALGORITHM", default_value = "HS256", ignore_case = true)]
     pub algorithm: Algorithm,
-}
-
-/// A key of at least 32 bytes. It is never printed.
-#[derive(Clone, Debug)]
-pub struct SecretKey(SecretString);
-
-impl SecretKey {
-    /// A new key of 32 random bytes, in hexadecimal.
-    pub fn generate() -> anyhow::Result<Self> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).context("asking the system for random bytes")?;
-        let key = bytes.iter().map(|byte| format!("{byte:02x}"));
-        Ok(Self(SecretString::from(key.collect::<Vec<_>>().concat())))
-    }
-
-    /// Writes the key to a new file that nobody but its owner can read (mode 0600).
-    ///
-    /// The whole key is written under another name first, so that a crash cannot leave half a key. Fails if there is
-    /// a file: a key is never overwritten.
-    pub fn write_new(&self, path: &Path) -> io::Result<()> {
-        let mut file = NamedTempFile::new_in(folder_of(path))?;
-        writeln!(file, "{}", self.expose())?;
-        file.as_file().sync_all()?;
-        file.persist_noclobber(path)?;
-        Ok(())
-    }
-
-    /// Whether it is the one that the old backend's documentation showed, which everybody knows.
-    pub fn is_published(&self) -> bool {
-        self.expose() == PUBLISHED_KEY
-    }
-
-    fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-}
-
-impl FromStr for SecretKey {
-    type Err = String;
-
-    fn from_str(key: &str) -> Result<Self, String> {
-        let length = key.len();
-        if length < MIN_KEY_BYTES {
-            return Err(format!(
-                "the key must have at least {MIN_KEY_BYTES} bytes and has {length}; make one with: openssl rand -base64 48"
-            ));
-        }
-        Ok(Self(SecretString::from(key)))
-    }
 }
 
 /// A signature algorithm with a shared key (RFC 7518 §3.2).

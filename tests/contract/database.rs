@@ -508,10 +508,33 @@ async fn what_is_no_backup_is_refused_and_changes_nothing() {
         &[&other],
     )
     .await;
+    // The rows are of one moment and an index is of another: SQLite's own check finds no fault with that.
+    let torn = folder.join("torn.db");
+    fs::write(&torn, &good).unwrap();
+    python(
+        "import sqlite3, sys\n\
+         def schema(change, *values):\n\
+         \x20   db = sqlite3.connect(sys.argv[1])\n\
+         \x20   db.execute('PRAGMA writable_schema = ON')\n\
+         \x20   found = db.execute(change, values).fetchall()\n\
+         \x20   db.commit(); db.close()\n\
+         \x20   return found\n\
+         index = 'users_hash_cost'\n\
+         row = schema('SELECT * FROM sqlite_schema WHERE name = ?', index)[0]\n\
+         schema('DELETE FROM sqlite_schema WHERE name = ?', index)\n\
+         schema('DELETE FROM users')\n\
+         schema('INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)', *row)",
+        &[&torn.display().to_string()],
+    )
+    .await;
 
     for (file, reason) in [
         ("text.db", "no SQLite database"),
         ("cut.db", "damaged"),
+        (
+            "torn.db",
+            "wrong number of entries in index users_hash_cost",
+        ),
         ("empty.db", "is empty"),
         ("other.db", "no users"),
         ("missing.db", "cannot be opened"),

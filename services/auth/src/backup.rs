@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use sqlx::Connection;
-use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteConnection;
 use tempfile::NamedTempFile;
 use time::macros::format_description;
@@ -15,7 +14,9 @@ use transcription_common::files::folder_of;
 use transcription_common::settings::say;
 
 use crate::config::DatabaseSettings;
-use crate::database::{ServeLock, UseLock, beside, check_integrity, connect, migrate};
+use crate::database::{
+    ServeLock, UseLock, beside, check_integrity, connect, migrate, primary_code,
+};
 
 /// Standard input or output, where a file is asked for.
 const STANDARD: &str = "-";
@@ -201,15 +202,6 @@ fn is_unreadable(error: &sqlx::Error) -> bool {
 /// SQLite's `BUSY` and `LOCKED`.
 fn is_busy(error: &sqlx::Error) -> bool {
     [5, 6].contains(&primary_code(error))
-}
-
-/// SQLite's primary result code (<https://sqlite.org/rescode.html>), which is the lowest byte of what sqlx gives; 0 if the error
-/// is none of SQLite's.
-fn primary_code(error: &sqlx::Error) -> u32 {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    code.and_then(|code| code.parse::<u32>().ok())
-        .unwrap_or_default()
-        & 0xff
 }
 
 /// `before` is the highest id that the database before gave, if that is known.

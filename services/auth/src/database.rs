@@ -22,6 +22,10 @@ use crate::account::key_of;
 use crate::config::DatabaseUrl;
 use crate::ownership;
 
+mod integrity;
+
+pub use self::integrity::check_integrity;
+
 /// How long a statement waits for another process (a `user add`, say) that writes.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 /// How long a request waits for a connection.
@@ -124,18 +128,13 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .pragma("temp_store", "memory")
 }
 
-/// Fails if this is not SQLite's own work in good order, with a table `users` in it.
-pub async fn check_integrity(connection: &mut SqliteConnection) -> anyhow::Result<()> {
-    let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
-        .fetch_one(&mut *connection)
-        .await
-        .context("it is no SQLite database, or a damaged one")?;
-    anyhow::ensure!(found == "ok", "it is damaged: {found}");
-    sqlx::query("SELECT id, username, email, hashed_password FROM users LIMIT 1")
-        .fetch_optional(connection)
-        .await
-        .context("it has no users in it")?;
-    Ok(())
+/// SQLite's primary result code (<https://sqlite.org/rescode.html>), which is the lowest byte of what sqlx gives; 0 if the error
+/// is none of SQLite's.
+pub fn primary_code(error: &sqlx::Error) -> u32 {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.and_then(|code| code.parse::<u32>().ok())
+        .unwrap_or_default()
+        & 0xff
 }
 
 /// In one transaction, begun as a writer: two processes that start at once do it one after the other.

@@ -3,8 +3,9 @@
 //! Everything is in the program and comes from its own address. The pages may load and ask nothing else: each says so in a
 //! content security policy of its own.
 
-use std::io::Read;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use axum::Router;
@@ -68,12 +69,16 @@ pub fn table(documentation: &Value, token_url: Option<&Url>) -> anyhow::Result<R
         Html(SWAGGER_PAGE.replace("{title}", title)),
     );
     let page = async move || page.clone();
+    let unpacked = Arc::new(Unpacked::default());
     let file = async move |path: Result<Path<String>, PathRejection>, asked: HeaderMap| {
         let Ok(Path(path)) = path else {
             return Problem::from(code::NOT_FOUND).into_response();
         };
         match serve(&path, Arc::clone(&config)) {
-            Ok(Some(file)) => (headers.clone(), answer_file(file, &asked)).into_response(),
+            Ok(Some(file)) => {
+                let file = answer_file(&path, file, &asked, &unpacked);
+                (headers.clone(), file).into_response()
+            }
             Ok(None) => Problem::from(code::NOT_FOUND).into_response(),
             Err(cause) => {
                 error!(%cause, "Swagger UI cannot be written");
@@ -94,7 +99,12 @@ pub fn table(documentation: &Value, token_url: Option<&Url>) -> anyhow::Result<R
 }
 
 /// A file of Swagger UI's. Browsers ask each time: the next release may have others under the same names.
-fn answer_file(file: SwaggerFile<'static>, asked: &HeaderMap) -> Response {
+fn answer_file(
+    path: &str,
+    file: SwaggerFile<'static>,
+    asked: &HeaderMap,
+    unpacked: &Unpacked,
+) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(VARY, HeaderValue::from(ACCEPT_ENCODING));
@@ -108,13 +118,32 @@ fn answer_file(file: SwaggerFile<'static>, asked: &HeaderMap) -> Response {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         return (headers, Bytes::from_owner(file.bytes)).into_response();
     }
-    let mut unpacked = Vec::new();
-    match GzDecoder::new(&*file.bytes).read_to_end(&mut unpacked) {
-        Ok(_) => (headers, unpacked).into_response(),
+    match unpacked.get(path, &file.bytes) {
+        Ok(bytes) => (headers, bytes).into_response(),
         Err(cause) => {
             error!(%cause, "a file of Swagger UI cannot be unpacked");
             Problem::internal().into_response()
         }
+    }
+}
+
+/// Files for clients that do not take them packed, by their paths. All who read one at the same time share it: it is 1.5 MB, and they may read
+/// as slowly as they like.
+#[derive(Default)]
+struct Unpacked(Mutex<HashMap<String, Bytes>>);
+
+impl Unpacked {
+    fn get(&self, path: &str, packed: &[u8]) -> io::Result<Bytes> {
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = files.get(path) {
+            return Ok(bytes.clone());
+        }
+        let mut bytes = Vec::new();
+        GzDecoder::new(packed).read_to_end(&mut bytes)?;
+        bytes.shrink_to_fit();
+        let bytes = Bytes::from(bytes);
+        files.insert(path.to_owned(), bytes.clone());
+        Ok(bytes)
     }
 }
 

@@ -1,7 +1,6 @@
 //! What every request and every answer gets, whatever the handler: an id, a span, one log line, a metric, a problem body.
 
 use std::any::Any;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -19,6 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::field::Empty;
 use tracing::{Instrument, error, error_span};
 use uuid::Uuid;
+use uuid::fmt::Simple;
 
 pub use self::attended::RequestLog;
 use self::attended::{Attended, Escort, Received};
@@ -122,18 +122,14 @@ async fn accompany(State(escort): State<Escort>, mut request: Request, next: Nex
         span.record("url.path", beginning_of(request.uri().path()));
     }
     record_context(&span, request.headers(), || format!("{method} {route}"));
-    let log = RequestLog {
-        span: span.clone(),
-        seen: Arc::default(),
-    };
-    let seen = Arc::clone(&log.seen);
-    request.extensions_mut().insert(log);
+    let log = RequestLog::new(span.clone());
+    request.extensions_mut().insert(log.clone());
     if !request.body().is_end_stream() {
-        let seen = Arc::clone(&seen);
-        request = request.map(|body| Body::new(Received { body, seen }));
+        let log = log.clone();
+        request = request.map(|body| Body::new(Received { body, log }));
     }
     let answer = async {
-        let attended = Attended::new(&escort, method, route, seen);
+        let attended = Attended::new(&escort, method, route, log);
         let mut response = next.run(request).await;
         let code = code_of(&response);
         problem::write_body(&mut response, &request_id);
@@ -224,7 +220,12 @@ fn request_id(headers: &HeaderMap) -> String {
             id.bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         });
-    of_caller.map_or_else(|| Uuid::new_v4().simple().to_string(), str::to_owned)
+    of_caller.map_or_else(new_id, str::to_owned)
+}
+
+fn new_id() -> String {
+    let mut text = [0; Simple::LENGTH];
+    Uuid::new_v4().simple().encode_lower(&mut text).to_owned()
 }
 
 #[cfg(test)]

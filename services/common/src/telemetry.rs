@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -152,7 +153,8 @@ pub fn init(
     let filter = filter
         .or(our_spans.with_max_level_hint(LevelFilter::INFO))
         .and(telling.with_max_level_hint(LevelFilter::TRACE));
-    let lines = Lines::new(settings.log_format).with_filter(filter);
+    let lines = Lines::new(settings.log_format).context("opening the log")?;
+    let lines = lines.with_filter(filter);
     let lines = tracing_subscriber::registry().with(lines);
     // No layer at all, since one that is empty wants to know all spans.
     let started = match spans {

@@ -33,40 +33,49 @@ pub(super) struct Escort {
 
 /// The log lines of a request, for whoever learns what they should tell.
 #[derive(Clone)]
-pub struct RequestLog {
-    pub(super) span: Span,
-    pub(super) seen: Arc<Seen>,
+pub struct RequestLog(Arc<Watched>);
+
+/// A request's span, and what was seen of its client.
+struct Watched {
+    span: Span,
+    seen: Seen,
 }
 
 impl RequestLog {
+    pub(super) fn new(span: Span) -> Self {
+        let seen = Seen::default();
+        Self(Arc::new(Watched { span, seen }))
+    }
+
     /// That of the request with this head.
     pub fn of(parts: &Parts) -> Self {
         let of_request = parts.extensions.get::<Self>().cloned();
         // Only where nobody accompanies the request.
-        of_request.unwrap_or_else(|| Self {
-            span: Span::none(),
-            seen: Arc::default(),
-        })
+        of_request.unwrap_or_else(|| Self::new(Span::none()))
     }
 
     /// All lines from now on tell this user's id.
     pub fn user(&self, id: &(impl Display + ?Sized)) {
-        self.span.record("user.id", display(id));
+        self.0.span.record("user.id", display(id));
     }
 
     /// All lines from now on tell the id of the recording that was accepted.
     pub fn transcription(&self, id: Uuid) {
-        self.span.record("transcription.id", display(id));
+        self.0.span.record("transcription.id", display(id));
     }
 
     /// All lines from now on tell why the token was not taken.
     pub fn token_rejected(&self, reason: &'static str) {
-        self.span.record("token.rejected", reason);
+        self.0.span.record("token.rejected", reason);
     }
 
     /// Whether nobody waits for the answer any more: no line will tell what became of the request.
     pub fn is_abandoned(&self) -> bool {
-        self.seen.abandoned.load(Ordering::Acquire)
+        self.0.seen.abandoned.load(Ordering::Acquire)
+    }
+
+    fn seen(&self) -> &Seen {
+        &self.0.seen
     }
 }
 
@@ -80,7 +89,7 @@ impl<S: Sync> FromRequestParts<S> for RequestLog {
 
 /// What was seen of a client.
 #[derive(Default)]
-pub(super) struct Seen {
+struct Seen {
     received_bytes: AtomicU64,
     /// It hung up before its body was complete.
     broke_off: AtomicBool,
@@ -90,7 +99,7 @@ pub(super) struct Seen {
 /// The body of a request, counted as it comes in.
 pub(super) struct Received {
     pub(super) body: Body,
-    pub(super) seen: Arc<Seen>,
+    pub(super) log: RequestLog,
 }
 
 impl http_body::Body for Received {
@@ -105,12 +114,12 @@ impl http_body::Body for Received {
         match &frame {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
-                self.seen
-                    .received_bytes
+                let seen = self.log.seen();
+                seen.received_bytes
                     .fetch_add(bytes as u64, Ordering::Relaxed);
             }
             Some(Err(error)) if is_of_connection(error) => {
-                self.seen.broke_off.store(true, Ordering::Relaxed);
+                self.log.seen().broke_off.store(true, Ordering::Relaxed);
             }
             Some(Err(_)) | None => {}
         }
@@ -143,7 +152,7 @@ pub(super) struct Attended<'a> {
     escort: &'a Escort,
     method: &'static str,
     route: &'a str,
-    seen: Arc<Seen>,
+    log: RequestLog,
     start: Instant,
     is_answered: bool,
 }
@@ -153,14 +162,14 @@ impl<'a> Attended<'a> {
         escort: &'a Escort,
         method: &'static str,
         route: &'a str,
-        seen: Arc<Seen>,
+        log: RequestLog,
     ) -> Self {
         escort.metrics.active_requests.inc();
         Self {
             escort,
             method,
             route,
-            seen,
+            log,
             start: Instant::now(),
             is_answered: false,
         }
@@ -174,9 +183,9 @@ impl<'a> Attended<'a> {
             .requests
             .with_label_values(&[self.method, self.route, status.as_str()])
             .observe(seconds);
-        record_answer(&Span::current(), status);
+        record_answer(&self.log.0.span, status);
         // An answer that nobody hears is none.
-        if self.seen.broke_off.load(Ordering::Relaxed) {
+        if self.log.seen().broke_off.load(Ordering::Relaxed) {
             return;
         }
         self.is_answered = true;
@@ -190,7 +199,7 @@ impl<'a> Attended<'a> {
             code,
             sent_bytes: response.body().size_hint().exact(),
         };
-        self.log(level, &end);
+        self.write_line(level, &end);
     }
 
     /// Probes come every few seconds, and a page brings half a dozen files with it.
@@ -198,7 +207,7 @@ impl<'a> Attended<'a> {
         management::ROUTES.contains(&self.route) || self.route == pages::FILES
     }
 
-    fn log(&self, level: Level, end: &End<'_>) {
+    fn write_line(&self, level: Level, end: &End<'_>) {
         let End {
             how,
             code,
@@ -213,7 +222,7 @@ impl<'a> Attended<'a> {
         let space = if route.is_empty() { "" } else { " " };
         // A microsecond is fine enough.
         let seconds = (self.start.elapsed().as_secs_f64() * 1e6).round() / 1e6;
-        let received_bytes = self.seen.received_bytes.load(Ordering::Relaxed);
+        let received_bytes = self.log.seen().received_bytes.load(Ordering::Relaxed);
         macro_rules! write_line {
             ($level:expr) => {
                 event!(
@@ -240,7 +249,8 @@ impl Drop for Attended<'_> {
         if self.is_answered {
             return;
         }
-        self.seen.abandoned.store(true, Ordering::Release);
+        let seen = self.log.seen();
+        seen.abandoned.store(true, Ordering::Release);
         let how = if self.escort.stopping.has_begun() {
             format_args!(": not answered, since the service stops or the client hung up")
         } else {
@@ -256,7 +266,7 @@ impl Drop for Attended<'_> {
             code: None,
             sent_bytes: None,
         };
-        self.log(level, &end);
+        self.write_line(level, &end);
     }
 }
 

@@ -25,7 +25,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 use tower::ServiceExt;
 use tracing::debug;
 
@@ -36,6 +36,8 @@ const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const IDLE_LIMIT: Duration = Duration::from_mins(1);
 /// A client that takes no byte of its answer for so long is gone.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// The shortest of the three.
+const SHORTEST_LIMIT: Duration = HEAD_LIMIT;
 
 /// A client that was answered before it had sent its whole body may go on sending for so long: closing at once would throw the
 /// answer away that it has not read yet (RFC 9112, section 9.6). It is the half of what the contract allows; the other half is for
@@ -200,7 +202,7 @@ enum Phase {
 
 struct Activity {
     state: Mutex<State>,
-    changed: Notify,
+    dismissed: Notify,
     /// A request's body was not read to its end.
     left_unread: AtomicBool,
 }
@@ -230,7 +232,7 @@ impl Activity {
                 blocked_since: None,
                 is_dismissed: false,
             }),
-            changed: Notify::new(),
+            dismissed: Notify::new(),
             left_unread: AtomicBool::new(false),
         }
     }
@@ -244,7 +246,6 @@ impl Activity {
         state.phase = phase;
         state.since = Instant::now();
         state.is_dismissed = false;
-        self.changed.notify_one();
     }
 
     /// Since when it waits for the client, if that is all that it does.
@@ -255,7 +256,7 @@ impl Activity {
 
     fn dismiss(&self) {
         self.state().is_dismissed = true;
-        self.changed.notify_one();
+        self.dismissed.notify_one();
     }
 
     fn read_something(&self) {
@@ -272,7 +273,6 @@ impl Activity {
         }
         if state.blocked_since.is_some() != pending {
             state.blocked_since = pending.then(Instant::now);
-            self.changed.notify_one();
         }
     }
 
@@ -291,15 +291,24 @@ impl Activity {
     }
 
     /// Ends when a time limit has passed.
+    ///
+    /// A limit that begins after a look is not over before the next one: so no request need tell that its limit has begun. To be woken for
+    /// that, and to set a timer, would take longer than many a request.
     async fn overdue(&self) {
+        let next_look = sleep(Duration::ZERO);
+        tokio::pin!(next_look);
         loop {
-            match self.deadline() {
-                Some(deadline) if deadline <= Instant::now() => return,
-                Some(deadline) => tokio::select! {
-                    () = sleep_until(deadline) => {}
-                    () = self.changed.notified() => {}
-                },
-                None => self.changed.notified().await,
+            let now = Instant::now();
+            let deadline = self.deadline();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return;
+            }
+            let later = now + SHORTEST_LIMIT;
+            let next = deadline.map_or(later, |deadline| deadline.min(later));
+            next_look.as_mut().reset(next);
+            tokio::select! {
+                () = &mut next_look => {}
+                () = self.dismissed.notified() => {}
             }
         }
     }

@@ -1,8 +1,13 @@
 //! What a log line is made of, and where it goes: standard error, one write a line.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::sync::{PoisonError, RwLock};
 
+use serde::Serialize;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -21,13 +26,51 @@ pub struct Lines {
     format: LogFormat,
     /// Colours are for terminals; in a file or a pipe they are noise.
     in_colour: bool,
+    output: Output,
 }
 
 impl Lines {
     /// Lines in this format.
-    pub fn new(format: LogFormat) -> Self {
-        let in_colour = io::stderr().is_terminal();
-        Self { format, in_colour }
+    ///
+    /// Fails when there is no standard error.
+    pub fn new(format: LogFormat) -> io::Result<Self> {
+        let error = io::stderr().as_fd().try_clone_to_owned()?;
+        Ok(Self {
+            format,
+            in_colour: io::stderr().is_terminal(),
+            output: Output::new(error.into()),
+        })
+    }
+}
+
+/// Standard error, without the lock of the standard library: threads that write at the same time would wait for each other, and to be
+/// woken takes longer than to write a line.
+struct Output {
+    file: File,
+    /// Shared by lines that no other can come between, held alone for one that is written in pieces.
+    in_pieces: RwLock<()>,
+}
+
+/// The system takes so much at once (POSIX asks for 512 bytes, Linux's pipes take 4096).
+const PIECE_BYTES: usize = 4096;
+
+impl Output {
+    fn new(file: File) -> Self {
+        let in_pieces = RwLock::new(());
+        Self { file, in_pieces }
+    }
+
+    fn write(&self, line: &[u8]) {
+        // A log that nobody can read is no reason to end.
+        let write = || drop((&self.file).write_all(line));
+        let others = &self.in_pieces;
+        if line.len() > PIECE_BYTES {
+            let _without_others = others.write().unwrap_or_else(PoisonError::into_inner);
+            write();
+        } else {
+            let _beside_others = others.read().unwrap_or_else(PoisonError::into_inner);
+            write();
+        }
     }
 }
 
@@ -35,14 +78,12 @@ impl Lines {
 pub struct Line {
     /// How bad it is.
     pub level: Level,
-    /// What happened.
-    pub message: String,
-    /// The module that tells it.
-    pub target: String,
-    /// Whether that is one of ours.
+    /// Whether it is told by a module of ours.
     pub is_ours: bool,
     /// The fields of the event, then those of the spans, the innermost first. Of fields with the same name the innermost is there.
     pub fields: Fields,
+    message: Place,
+    target: Place,
 }
 
 impl<S> Layer<S> for Lines
@@ -78,33 +119,39 @@ where
             LogFormat::Json => json::line(&line),
             LogFormat::Pretty => pretty::line(&line, self.in_colour).into_bytes(),
         };
-        // A log that nobody can read is no reason to end.
-        let _ = io::stderr().lock().write_all(&text);
+        self.output.write(&text);
     }
 }
 
 impl Line {
     fn new(event: &Event<'_>, mut fields: Fields) -> Self {
         let metadata = event.metadata();
-        let text = |value| match value {
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
         // Some libraries give their events a name and no message.
         let message = fields.take("message").or_else(|| fields.take("name"));
-        let message = message.map(text).unwrap_or_default();
+        let message = message.unwrap_or_else(|| fields.write_text(""));
         // Libraries that use the crate `log` have their own names for what they are.
-        let target = fields.take("log.target").map(text);
+        let target = fields.take("log.target");
+        let target = target.unwrap_or_else(|| fields.write_text(metadata.target()));
         let not_told = |name: &str| name.starts_with("log.") || name.starts_with("otel.");
         // What the traces are told by a field is not for the log.
-        fields.0.retain(|(name, _)| !not_told(name));
+        fields.places.retain(|(name, _)| !not_told(name));
         Self {
             level: *metadata.level(),
-            message,
-            target: target.unwrap_or_else(|| metadata.target().to_owned()),
             is_ours: trace::is_ours(metadata),
             fields,
+            message,
+            target,
         }
+    }
+
+    /// What happened, as JSON.
+    pub fn message(&self) -> &[u8] {
+        self.fields.at(&self.message)
+    }
+
+    /// The module that tells it, as JSON.
+    pub fn target(&self) -> &[u8] {
+        self.fields.at(&self.target)
     }
 }
 
@@ -116,73 +163,119 @@ pub fn tells(span: &Metadata<'_>) -> bool {
     fields.any(|field| !for_traces(field.name()))
 }
 
-/// Fields in the order in which they came.
+/// Fields in the order in which they came. Their values are kept as the JSON that most lines are made of: each is written once, however many
+/// lines tell it, and all of them in one piece of memory.
 #[derive(Debug, Default)]
-pub struct Fields(Vec<(&'static str, Value)>);
+pub struct Fields {
+    places: Vec<(&'static str, Place)>,
+    values: Vec<u8>,
+}
+
+/// Where a value is.
+type Place = Range<usize>;
 
 impl Fields {
     /// None, with room for those of a usual line.
     fn roomy() -> Self {
-        Self(Vec::with_capacity(16))
+        Self {
+            places: Vec::with_capacity(16),
+            values: Vec::with_capacity(384),
+        }
     }
 
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
-        self.0.iter().map(|(name, value)| (*name, value))
+    /// All of them, as JSON.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        self.places
+            .iter()
+            .map(|(name, place)| (*name, self.at(place)))
     }
 
     /// The one with this name.
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.iter()
-            .find_map(|(known, value)| (known == name).then_some(value))
+    pub fn get(&self, name: &str) -> Option<Value> {
+        let (_, place) = self.places.iter().find(|(known, _)| *known == name)?;
+        Some(value_of(self.at(place)))
     }
 
-    fn take(&mut self, name: &str) -> Option<Value> {
-        let at = self.0.iter().position(|(known, _)| *known == name)?;
-        Some(self.0.remove(at).1)
+    fn at(&self, place: &Place) -> &[u8] {
+        &self.values[place.clone()]
+    }
+
+    fn take(&mut self, name: &str) -> Option<Place> {
+        let at = self.places.iter().position(|(known, _)| *known == name)?;
+        Some(self.places.remove(at).1)
     }
 
     /// Adds those whose names are not there yet.
     fn complete(&mut self, others: &Self) {
         for (name, value) in others.iter() {
-            if self.get(name).is_none() {
-                self.0.push((name, value.clone()));
+            if self.places.iter().all(|(known, _)| *known != name) {
+                let start = self.values.len();
+                self.values.extend_from_slice(value);
+                self.places.push((name, start..self.values.len()));
             }
         }
     }
 
-    fn set(&mut self, field: &Field, value: impl Into<Value>) {
-        let (name, value) = (field.name(), value.into());
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
+    /// Keeps a value, and tells where.
+    fn write(&mut self, value: impl Serialize) -> Place {
+        let start = self.values.len();
+        // Fails only for a value that cannot be told at all, which must not break its line.
+        if serde_json::to_writer(&mut self.values, &value).is_err() {
+            self.values.truncate(start);
+            self.values.extend_from_slice(b"null");
+        }
+        start..self.values.len()
+    }
+
+    fn write_text(&mut self, text: &str) -> Place {
+        let start = self.values.len();
+        json::push_text(&mut self.values, text);
+        start..self.values.len()
+    }
+
+    fn set(&mut self, field: &Field, value: Place) {
+        let name = field.name();
+        match self.places.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
-            None => self.0.push((name, value)),
+            None => self.places.push((name, value)),
         }
     }
 }
 
+/// What was kept as JSON.
+pub fn value_of(json: &[u8]) -> Value {
+    serde_json::from_slice(json).unwrap_or_default()
+}
+
 impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
+        let value = self.write(value);
         self.set(field, value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
+        let value = self.write(value);
         self.set(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
+        let value = self.write(value);
         self.set(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
+        let value = self.write(value);
         self.set(field, value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
+        let value = self.write_text(value);
         self.set(field, value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.set(field, format!("{value:?}"));
+        let value = self.write(format_args!("{value:?}"));
+        self.set(field, value);
     }
 }
 
@@ -190,12 +283,93 @@ impl Visit for Fields {
 impl Line {
     /// A line as a service would write it.
     pub fn of_test(level: Level, message: &str, fields: Vec<(&'static str, Value)>) -> Self {
+        let mut all = Fields::default();
+        for (name, value) in fields {
+            let place = all.write(value);
+            all.places.push((name, place));
+        }
         Self {
             level,
-            message: message.to_owned(),
-            target: "auth_service::test".to_owned(),
             is_ours: true,
-            fields: Fields(fields),
+            message: all.write(message),
+            target: all.write("auth_service::test"),
+            fields: all,
         }
+    }
+
+    /// The same, told by a module of a library.
+    pub fn of_library(mut self, target: &str) -> Self {
+        self.target = self.fields.write(target);
+        self.is_ours = false;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, pipe};
+    use std::os::fd::OwnedFd;
+    use std::thread;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lines_of_many_threads_stay_whole_in_a_pipe_that_is_full() {
+        const LINES: usize = 400;
+        let (reader, writer) = pipe().unwrap();
+        let output = Output::new(OwnedFd::from(writer).into());
+        let lines = thread::scope(|threads| {
+            for letter in b'a'..=b'd' {
+                let output = &output;
+                threads.spawn(move || {
+                    for number in 0..LINES {
+                        // Every third is longer than what the pipe takes at once, and one of them than all that it holds.
+                        let length = if number % 3 == 0 { 300 * number } else { 400 };
+                        let mut line = vec![letter; length];
+                        line.push(b'\n');
+                        output.write(&line);
+                    }
+                });
+            }
+            let lines = BufReader::new(reader).lines().take(4 * LINES);
+            lines.map(Result::unwrap).collect::<Vec<_>>()
+        });
+        for letter in ["a", "b", "c", "d"] {
+            let own = lines.iter().filter(|line| line.starts_with(letter));
+            // The first is empty.
+            assert_eq!(own.clone().count(), LINES - 1, "{letter}");
+            let lengths = own.map(String::len);
+            assert_eq!(
+                lengths.clone().filter(|length| *length == 400).count(),
+                LINES - LINES / 3 - 1
+            );
+        }
+        for line in lines {
+            let mut letters = line.bytes();
+            let first = letters.next();
+            assert!(letters.all(|letter| Some(letter) == first), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_span_knows_is_told_unless_the_event_knows_better() {
+        let fields = |given: &[(&'static str, Value)]| {
+            let mut fields = Fields::default();
+            for (name, value) in given {
+                let place = fields.write(value);
+                fields.places.push((name, place));
+            }
+            fields
+        };
+        let mut of_event = fields(&[("attempt", json!(2)), ("cause", json!("it \"broke\""))]);
+
+        of_event.complete(&fields(&[("attempt", json!(1)), ("user.id", json!("7"))]));
+
+        assert_eq!(of_event.get("attempt"), Some(json!(2)));
+        assert_eq!(of_event.get("cause"), Some(json!("it \"broke\"")));
+        assert_eq!(of_event.get("user.id"), Some(json!("7")));
+        assert_eq!(of_event.get("password"), None);
     }
 }

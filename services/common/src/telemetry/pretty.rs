@@ -7,7 +7,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use tracing::Level;
 
-use super::lines::{Fields, Line};
+use super::lines::{Fields, Line, value_of};
 use crate::clock;
 
 /// The day is left out: whoever reads is there.
@@ -50,24 +50,35 @@ pub fn line(line: &Line, in_colour: bool) -> String {
     );
     // Whose line it is matters to those who look into a program, or when it is not ours.
     if !line.is_ours || level > Level::INFO {
-        let _ = write!(text, "{dim}{}:{plain} ", line.target);
+        let _ = write!(text, "{dim}{}:{plain} ", text_of(line.target()));
     }
-    push_visibly(&mut text, &line.message);
+    let message = text_of(line.message());
+    push_visibly(&mut text, &message);
     push_measures(&mut text, &line.fields);
     let is_last = |name: &str| LAST.iter().any(|(long, _)| *long == name);
     let others = line.fields.iter();
-    let others = others.filter(|(name, _)| !TOLD.contains(name) && !is_last(name));
+    let others = others
+        .filter(|(name, _)| !TOLD.contains(name) && !is_last(name))
+        .map(|(name, value)| (name, value_of(value)));
     let last = LAST
         .iter()
         .filter_map(|(long, short)| Some((*short, line.fields.get(long)?)));
-    let mut separator = if line.message.is_empty() { "" } else { "  " };
+    let mut separator = if message.is_empty() { "" } else { "  " };
     for (name, value) in others.chain(last) {
         let _ = write!(text, "{separator}{dim}{name}={plain}");
-        push_value(&mut text, value);
+        push_value(&mut text, &value);
         separator = " ";
     }
     text.push('\n');
     text
+}
+
+/// What was written as JSON, without its quotes.
+fn text_of(json: &[u8]) -> String {
+    match value_of(json) {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
 }
 
 fn colour_of(level: Level) -> &'static str {
@@ -82,7 +93,7 @@ fn colour_of(level: Level) -> &'static str {
 
 /// ` (1.21 s, 227 kB in, 512 B out)`, as far as it is known and more than nothing.
 fn push_measures(text: &mut String, fields: &Fields) {
-    let number = |name| fields.get(name).and_then(Value::as_f64);
+    let number = |name| fields.get(name)?.as_f64();
     let size = |name, way| {
         let bytes = number(name).filter(|bytes| *bytes > 0.0)?;
         Some(format!("{} {way}", size_in_words(bytes)))
@@ -210,11 +221,7 @@ mod tests {
     #[test]
     fn who_tells_it_is_named_where_that_is_not_plain() {
         let ours = Line::of_test(Level::DEBUG, "it works", Vec::new());
-        let theirs = Line {
-            target: "sqlx::query".to_owned(),
-            is_ours: false,
-            ..Line::of_test(Level::WARN, "slow", Vec::new())
-        };
+        let theirs = Line::of_test(Level::WARN, "slow", Vec::new()).of_library("sqlx::query");
 
         assert_eq!(shown(&ours), "DEBUG auth_service::test: it works");
         assert_eq!(shown(&theirs), "WARN  sqlx::query: slow");

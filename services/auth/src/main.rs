@@ -8,7 +8,12 @@ use auth_service::{Service, backup, commands};
 use transcription_common::server::{self, Listeners};
 use transcription_common::{management, request, settings, telemetry};
 
+/// It takes less of the processor than glibc's: docs/design.md has the numbers. It is set in `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
+    give_memory_back();
     let command = match settings::parse::<Cli>() {
         Ok(cli) => cli.command,
         Err(code) => return code,
@@ -46,4 +51,11 @@ async fn answer(config: Config) -> anyhow::Result<()> {
         .await
         .context("auth-service cannot start")?;
     service.serve(listeners, stop).await
+}
+
+/// Has a thread of jemalloc's give back what is no longer used: without it that happens when memory is asked for, which after the last
+/// request may be late.
+fn give_memory_back() {
+    // Where there can be no such thread, it stays so.
+    let _ = tikv_jemalloc_ctl::background_thread::write(true);
 }

@@ -9,6 +9,7 @@ use transcription_common::tls::TlsSettings;
 use crate::audio::AudioFormat;
 use crate::config::{EngineKind, EngineSettings};
 use crate::error::Error;
+use crate::memory;
 use crate::metrics::TranscriptionMetrics;
 use crate::storage::Recording;
 
@@ -131,6 +132,8 @@ impl Engine {
     ) -> anyhow::Result<Self> {
         match settings.kind() {
             EngineKind::Gemini => {
+                // Whisper does so when its model is loaded.
+                memory::give_back();
                 let gemini = gemini::Gemini::new(&settings.gemini, tls, metrics.clone())?;
                 Ok(Self::Gemini(Box::new(gemini)))
             }

@@ -356,7 +356,11 @@ async fn unless_it_panics<T: Send + 'static>(
 async fn store(storage: &Storage, user: &UserId, complete: &Complete) -> Result<(), StorageError> {
     let key = ObjectKey::transcript(user, complete.manifest.id);
     let text = complete.text.clone();
-    storage.put(&key, "text/plain; charset=utf-8", text).await?;
+    let transcript = complete.manifest.transcript.as_ref();
+    let sha256 = transcript.map(|transcript| transcript.sha256.as_str());
+    storage
+        .put(&key, "text/plain; charset=utf-8", text, sha256)
+        .await?;
     write(storage, user, &complete.manifest).await
 }
 
@@ -391,7 +395,9 @@ async fn write(storage: &Storage, user: &UserId, manifest: &Manifest) -> Result<
     let key = ObjectKey::manifest(user, manifest.id);
     // Strings and numbers: this cannot fail, and an empty manifest would be found at once.
     let body = serde_json::to_vec(manifest).unwrap_or_default();
-    storage.put(&key, "application/json", body.into()).await
+    storage
+        .put(&key, "application/json", body.into(), None)
+        .await
 }
 
 /// The length is a courtesy: a recording whose headers cannot be read is taken without it.

@@ -3,7 +3,7 @@
 //! Read [`routes`] for what it answers, [`job`] for the order of things, [`upload`] for how a form is read, [`storage`]
 //! for the bucket and [`engine`] for what turns sound into text. [`pending`] keeps texts that
 //! could not be stored yet. [`error`] is what can go wrong, [`code`] how that is called. [`config`] lists the settings, [`commands`] are what an operator does by hand, [`program`] is
-//! what both programs do.
+//! what both programs do, [`memory`] is what the allocator keeps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +37,7 @@ pub mod engine;
 pub mod error;
 pub mod job;
 pub mod manifest;
+pub mod memory;
 pub mod metrics;
 pub mod pending;
 pub mod program;

@@ -17,12 +17,14 @@ use transcription_common::jwt::UserId;
 use transcription_common::tls::TlsSettings;
 use uuid::Uuid;
 
+use self::hash::KnownHash;
 use crate::audio::AudioFormat;
 use crate::config::S3Settings;
 use crate::error::causes;
 use crate::metrics::TranscriptionMetrics;
 
 mod client;
+mod hash;
 mod reader;
 
 pub use client::client;
@@ -94,20 +96,25 @@ impl Storage {
         })
     }
 
-    /// Stores a whole object.
+    /// Stores a whole object, whose SHA-256 may be known already.
     pub async fn put(
         &self,
         key: &ObjectKey,
         content_type: &str,
         body: Bytes,
+        sha256: Option<&str>,
     ) -> Result<(), StorageError> {
-        let request = self
+        let mut request = self
             .client
             .put_object()
             .bucket(&*self.bucket)
             .key(key.as_str())
             .content_type(content_type)
-            .body(body.into());
+            .body(body.into())
+            .customize();
+        if let Some(sha256) = sha256 {
+            request = request.interceptor(KnownHash(sha256.to_owned()));
+        }
         self.timed("put_object", "putting an object", request.send())
             .await
             .map(drop)

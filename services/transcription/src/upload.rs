@@ -142,8 +142,9 @@ impl Upload {
         let recording = match content {
             Content::Whole(bytes) => {
                 let content_type = details.format.content_type();
-                let put = storage.put(&details.key, content_type, bytes.clone()).await;
-                if let Err(error) = put {
+                let sha256 = Some(details.sha256.as_str());
+                let put = storage.put(&details.key, content_type, bytes.clone(), sha256);
+                if let Err(error) = put.await {
                     // It may be there though its answer is not.
                     storage.remove(&details.key).await;
                     return Err(error);

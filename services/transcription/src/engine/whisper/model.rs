@@ -7,10 +7,10 @@ use std::thread::available_parallelism;
 use anyhow::{Context, anyhow, ensure};
 use ct2rs::sys::{self, ComputeType, StorageView, WhisperOptions};
 use serde::Deserialize;
-use tracing::warn;
 
 use super::mel::{FRAMES, LogMel};
 use super::tokens::Tokens;
+use crate::memory;
 
 /// Alternatives that are followed at once, and hypotheses to choose from at a temperature, as OpenAI's command does.
 const BEAM_SIZE: usize = 5;
@@ -105,9 +105,7 @@ impl Model {
         })?;
         // From now on and not from the start: jemalloc gives memory of 8 MiB and more back at once if its first piece was
         // asked for before this, and the matrices of a window are large and live for milliseconds.
-        if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
-            warn!(%error, "jemalloc's thread cannot be started: freed memory goes back to the system late");
-        }
+        memory::give_back();
         let mel = LogMel::new(whisper.n_mels());
         Ok(Self {
             whisper,

@@ -32,6 +32,7 @@ pub struct Prometheus {
     url: String,
     http: Client,
     began: u64,
+    targets: usize,
     _folder: TempDir,
 }
 
@@ -78,15 +79,21 @@ impl Prometheus {
             url,
             http: http(),
             began: clock::unix_seconds(),
+            targets: jobs.iter().map(|job| job.targets.len()).sum(),
             _folder: folder,
         };
-        let wanted = jobs.iter().map(|job| job.targets.len()).sum::<usize>();
+        this.reaches_all_since(this.began).await;
+        this
+    }
+
+    /// Waits until it has asked all targets later than at a time.
+    async fn reaches_all_since(&self, seconds: u64) {
+        let expression = format!("count(timestamp(up) > {seconds} and up == 1)");
         eventually("Prometheus reaches all targets", async || {
-            let up = this.instant("count(up == 1)").await;
-            up.is_ok_and(|up| up.iter().any(|up| up.value_is(wanted)))
+            let up = self.instant(&expression).await;
+            up.is_ok_and(|up| up.iter().any(|up| up.value_is(self.targets)))
         })
         .await;
-        this
     }
 
     /// How long it has been running, in whole seconds.
@@ -151,9 +158,10 @@ impl Prometheus {
         answer.json::<Value>().await.unwrap()
     }
 
-    /// Waits until what has happened so far is scraped, and the rules have seen it.
+    /// Waits until what has happened so far is scraped, however slow the machine is, and the rules have seen it.
     pub async fn catch_up(&self) {
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        self.reaches_all_since(clock::unix_seconds() + 1).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
     }
 }
 

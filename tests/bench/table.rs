@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
 use std::process::Command;
 
 use transcription_common::clock;
+use transcription_tests::files::root;
 
-/// Where the table is kept.
-const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/RESULTS.md");
+/// Where the table is kept, in the project.
+const RESULTS: &str = "tests/bench/RESULTS.md";
 
 /// One line of it.
 pub struct Row {
@@ -106,16 +106,16 @@ pub fn write(rows: &[Row], took_seconds: u64) -> String {
         let before = before.get(&row.case).map(String::as_str);
         writeln!(page, "{}", row.line(before)).unwrap();
     }
-    std::fs::write(RESULTS, &page).unwrap();
+    std::fs::write(root().join(RESULTS), &page).unwrap();
     page
 }
 
 /// The figures of the last commit, by their case.
 pub fn committed() -> BTreeMap<String, String> {
-    let folder = Path::new(RESULTS).parent().unwrap();
     let shown = Command::new("git")
-        .args(["show", "HEAD:./RESULTS.md"])
-        .current_dir(folder)
+        .arg("show")
+        .arg(format!("HEAD:{RESULTS}"))
+        .current_dir(root())
         .output();
     let page = shown.map_or_else(|_| Vec::new(), |output| output.stdout);
     let page = String::from_utf8_lossy(&page).into_owned();

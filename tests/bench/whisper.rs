@@ -9,14 +9,14 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use transcription_tests::files::cached;
+use transcription_tests::files::{cached, root};
 use transcription_tests::process::{forget_peak, memory_kib};
 use transcription_tests::sound::{self, conversation};
 use transcription_tests::speech::{Clip, librivox, times_heard, word_count, word_errors};
@@ -154,7 +154,7 @@ struct FasterWhisper {
 
 impl FasterWhisper {
     fn start(name: &str, threads: usize) -> Self {
-        let script: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/witness.py");
+        let script = root().join("tests/bench/witness.py");
         let mut process = Command::new("python3")
             .env("PYTHONPATH", cached("faster-whisper-1.2.1"))
             .arg(script)

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use transcription_tests::charts::{parsed, renderings, root, tool};
+use transcription_tests::charts::{parsed, renderings, tool};
+use transcription_tests::files::root;
 use transcription_tests::process::run;
 use transcription_tests::rendered;
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use transcription_tests::charts::{CHARTS, copy, folder, read, root};
+use transcription_tests::charts::{CHARTS, copy, folder, read};
+use transcription_tests::files::root;
 use transcription_tests::process::run;
 
 /// What `charts/generate.sh` reads or writes.

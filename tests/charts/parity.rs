@@ -8,7 +8,8 @@ use serde_json::Value;
 use transcription_operator::config::{Cli, Command};
 use transcription_operator::manifests;
 use transcription_operator::release::Release;
-use transcription_tests::charts::{Case, Helm, cases, parsed, read, renderings, root, together};
+use transcription_tests::charts::{Case, Helm, cases, parsed, read, renderings, together};
+use transcription_tests::files::root;
 use transcription_tests::rendered;
 
 use differences::{Allowance, Difference, OPERATOR, SERVICES};

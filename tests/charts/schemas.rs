@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use transcription_tests::charts::{parsed, read, root};
-use transcription_tests::files::{cached, data};
+use transcription_tests::charts::{parsed, read};
+use transcription_tests::files::{cached, data, root};
 
 /// The releases of Kubernetes, the oldest that is supported first. `tests/lab/fetch.sh kubernetes-schemas` fetches what they publish.
 pub const VERSIONS: [&str; 3] = ["1.33.13", "1.34.4", "1.35.4"];

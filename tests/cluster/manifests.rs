@@ -1,11 +1,11 @@
 //! What is installed, and what it may do.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use transcription_lab::kubernetes::ControlPlane;
 use transcription_tests::cluster::{control_plane, documents, established, printed};
+use transcription_tests::files::root;
 
 #[tokio::test]
 async fn the_manifests_are_taken_by_the_api_server_to_the_last_field() {
@@ -149,11 +149,4 @@ async fn the_definition_is_small_enough_for_kubectl_apply() {
             "",
         )
         .await;
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
 }

@@ -1,10 +1,9 @@
 //! What the operator tells of itself.
 
-use std::path::Path;
-
 use serde_json::Value;
 use transcription_tests::cluster::{Operator, Start, control_plane, whisper_stack};
 use transcription_tests::collector::Collector;
+use transcription_tests::files::root;
 use transcription_tests::process::eventually;
 
 #[tokio::test]
@@ -80,7 +79,7 @@ async fn the_metrics_tell_what_is_so() {
         );
     }
 
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kubernetes.md");
+    let page = root().join("docs/kubernetes.md");
     let page = std::fs::read_to_string(page).unwrap();
     let names = told.lines().filter_map(|line| line.strip_prefix("# HELP "));
     for name in names.map(|line| line.split(' ').next().unwrap()) {

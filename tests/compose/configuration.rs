@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::old_backend::write_files;
 use crate::project::Project;
-use crate::readme::root;
+use transcription_tests::files::root;
 
 const DEFAULTS: [&str; 4] = [
     "compose/auth.base.env",

@@ -6,12 +6,13 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use transcription_tests::auth::credentials;
 use transcription_tests::client::{Answer, http, post};
+use transcription_tests::files::root;
 use transcription_tests::process::eventually;
 use transcription_tests::speech::{Clip, librivox, word_errors};
 
 use crate::backup;
 use crate::project::Project;
-use crate::readme::{command, curls, root, up};
+use crate::readme::{command, curls, up};
 
 /// The password of the README.
 const PASSWORD: &str = "correct horse";

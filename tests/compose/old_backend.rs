@@ -12,6 +12,7 @@ use transcription_lab::docker::Volume;
 use transcription_lab::images::BUSYBOX;
 use transcription_tests::auth::credentials;
 use transcription_tests::client::{Answer, PASSWORD, http, post};
+use transcription_tests::files::root;
 use transcription_tests::process::eventually;
 use transcription_tests::python::python;
 use transcription_tests::speech::librivox;
@@ -216,7 +217,7 @@ async fn settings_of_ones_own_for_one_service_keep_the_key_of_both() {
     let mut project = Project::new("own-file").await;
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("mine.env");
-    let defaults = fs::read_to_string(crate::readme::root().join("compose/transcription.env"));
+    let defaults = fs::read_to_string(root().join("compose/transcription.env"));
     let mine = defaults.unwrap() + "GEMINI_API_KEY='a-key'\n";
     fs::write(&file, mine).unwrap();
     project

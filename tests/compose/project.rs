@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use transcription_tests::files::root;
 use transcription_tests::process::{free_port, run_within};
 use transcription_tests::python::python;
 
 use crate::engine::{Engine, engine};
-use crate::readme::root;
 
 /// How long a command may take, with all that it builds and waits for.
 const LIMIT: Duration = Duration::from_mins(4);

@@ -1,13 +1,7 @@
 //! The commands of the README, by the words that they have.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-
-/// The folder of the project.
-pub fn root() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    root.canonicalize().unwrap()
-}
+use transcription_tests::files::root;
 
 /// The one command in the section on Compose that has these words.
 pub fn command(words: &[&str]) -> String {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use transcription_tests::auth::Auth;
 use transcription_tests::client::http;
-use transcription_tests::files::{binary, cached, recording};
+use transcription_tests::files::{binary, cached, recording, root};
 use transcription_tests::process::{free_port, run};
 use transcription_tests::speech::{librivox, word_errors};
 use transcription_tests::stack::Standalone;
@@ -29,11 +29,10 @@ async fn a_person_registers_authorizes_uploads_and_reads_the_text_on_the_page() 
     let folder = TempDir::new().unwrap();
     let stack = Standalone::start(folder.path()).await;
     let clip = librivox().swap_remove(0);
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new("python3");
     command
         .env("PYTHONPATH", cached("playwright-1.65.2"))
-        .arg(root.join("browser/swagger.py"))
+        .arg(root().join("tests/browser/swagger.py"))
         .args([&stack.auth_url, &stack.transcription_url])
         .arg(recording(&clip.file_name))
         .arg(pictures());

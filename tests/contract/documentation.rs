@@ -1,13 +1,12 @@
 //! The descriptions of both services (`OpenAPI`): they are valid, and the services answer what they describe and nothing else.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 use transcription_tests::auth::Auth;
 use transcription_tests::client::{Answer, PASSWORD, http};
-use transcription_tests::files::cached;
+use transcription_tests::files::{cached, root};
 use transcription_tests::process::run;
 use transcription_tests::transcription::{Transcription, token};
 
@@ -21,8 +20,7 @@ async fn description(url: &str, service: &str) -> String {
         answer.json["openapi"].as_str().unwrap().get(..4),
         Some("3.1.")
     );
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let committed = root.join(format!("../services/{service}/openapi.json"));
+    let committed = root().join(format!("services/{service}/openapi.json"));
     assert_eq!(answer.text, fs::read_to_string(committed).unwrap());
     answer.text
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 use transcription_operator::release::Release;
+use transcription_tests::files::root;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Where the project is on the forge: such links are files of the project.
@@ -21,13 +22,6 @@ const FOLDERS: [&str; 6] = [
     "services/",
     "tests/",
 ];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .canonicalize()
-        .unwrap()
-}
 
 #[test]
 fn every_link_leads_somewhere_and_every_file_and_test_that_is_named_is_there() {

@@ -2,21 +2,15 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
+use transcription_tests::files::root;
 use transcription_tests::process::{PATIENCE, Process, free_port, run};
-
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
-}
 
 /// Fetches a package into a cache, from pip's index on this port.
 #[expect(
@@ -28,7 +22,7 @@ fn fetch(cache: &Path, port: u16) -> Command {
     command
         // Who runs the tests in the background has Ctrl-C ignored, and all that they start.
         .arg("--default-signal=INT")
-        .arg(project().join("tests/lab/fetch.sh"))
+        .arg(root().join("tests/lab/fetch.sh"))
         .arg("pyjwt")
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap())
@@ -104,7 +98,7 @@ async fn ctrl_c_while_pip_waits_leaves_nothing_and_no_trace() {
 #[tokio::test]
 async fn a_build_folder_with_a_space_is_refused_at_once() {
     let folder = TempDir::new().unwrap();
-    let mut command = Command::new(project().join("services/standalone/prepare.sh"));
+    let mut command = Command::new(root().join("services/standalone/prepare.sh"));
     command.env("CARGO_TARGET_DIR", folder.path().join("my code"));
 
     let output = run(command, "").await;

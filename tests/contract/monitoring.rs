@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use transcription_tests::files::cached;
+use transcription_tests::files::{cached, root};
 use transcription_tests::process::run;
 
 const RULES: &str = "k8s/monitoring/rules.yaml";
@@ -15,10 +15,6 @@ const DASHBOARDS: [&str; 2] = [
     "k8s/monitoring/dashboards/services.json",
     "k8s/monitoring/dashboards/operator.json",
 ];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 fn text(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap()

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use transcription_tests::auth::Auth;
 use transcription_tests::client::PASSWORD;
-use transcription_tests::files::binary;
+use transcription_tests::files::{binary, root};
 use transcription_tests::process::{Process, eventually, free_port, run};
 use transcription_tests::stack::{Standalone, TwoServices, transcription_environment};
 
@@ -39,13 +38,6 @@ const RUN_ELSEWHERE: &[(&str, &str)] = &[
     ("convert/bin/ct2-", "takes a model from the internet"),
     ("WHISPER_MODEL=$PWD/small", "needs that model"),
 ];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .canonicalize()
-        .unwrap()
-}
 
 /// The lines of the blocks of this language in a document.
 fn lines(document: &str, language: &str) -> Vec<String> {

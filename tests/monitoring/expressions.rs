@@ -1,11 +1,11 @@
 //! What dashboards and rules ask, as Grafana and Prometheus would ask it.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::Value;
 
 use crate::prometheus::Prometheus;
+use transcription_tests::files::root;
 
 /// Where Grafana's files and Prometheus's rules are.
 pub const FOLDER: &str = "k8s/monitoring";
@@ -206,8 +206,7 @@ fn outside_strings(expression: &str) -> impl Iterator<Item = (usize, usize, char
 
 /// A file of [`FOLDER`].
 fn text(name: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    fs::read_to_string(root.join(FOLDER).join(name)).unwrap()
+    fs::read_to_string(root().join(FOLDER).join(name)).unwrap()
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! A real Prometheus with our rules, which scrapes each second.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use transcription_common::clock;
 use transcription_tests::client::http;
-use transcription_tests::files::cached;
+use transcription_tests::files::{cached, root};
 use transcription_tests::process::{Process, eventually, start_at_free_port};
 
 use crate::expressions::FOLDER;
@@ -175,10 +174,7 @@ impl Series {
 
 /// JSON is YAML too.
 fn configuration(jobs: &[Job]) -> Value {
-    let rules = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(FOLDER)
-        .join("rules.yaml");
+    let rules = root().join(FOLDER).join("rules.yaml");
     let jobs = jobs.iter().map(|job| {
         let targets = job
             .targets

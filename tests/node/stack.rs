@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use transcription_lab::kubernetes::ControlPlane;
 use transcription_tests::client::{Answer, User, http, post};
 use transcription_tests::cluster::condition_of;
+use transcription_tests::files::root;
 use transcription_tests::process::{eventually, run_within};
 use transcription_tests::python::python;
 
@@ -18,7 +19,7 @@ const KEY: &str = "demo";
 
 /// Where the files of the project are.
 pub fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+    root().join(name)
 }
 
 /// A namespace that takes only what is `restricted`.

@@ -7,7 +7,7 @@ use std::process::Command;
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
-use transcription_lab::files::{cache, cached};
+use transcription_lab::files::{cache, cached, root};
 use transcription_operator::yaml;
 
 use crate::files::data;
@@ -246,12 +246,6 @@ pub fn tool(name: &str) -> PathBuf {
 /// The folder of a chart.
 pub fn folder(chart: &str) -> PathBuf {
     root().join("charts").join(chart)
-}
-
-/// The folder of the project.
-pub fn root() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(1);
-    root.unwrap().to_owned()
 }
 
 /// The documents of a text.

@@ -1,10 +1,10 @@
 //! Where things are: our binaries, what the lab fetched, the recordings.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
-pub use transcription_lab::files::cached;
+pub use transcription_lab::files::{cached, root};
 
 /// A binary of ours, from the folder that this program was built into.
 pub fn binary(name: &str) -> PathBuf {
@@ -39,7 +39,5 @@ pub fn sha256_of(bytes: &[u8]) -> String {
 
 /// Something in `tests/data`.
 pub fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("data")
-        .join(name)
+    root().join("tests/data").join(name)
 }

@@ -1,7 +1,7 @@
 //! The files that are made from the code: `make generate` writes them, a test compares them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser;
 use transcription_common::documentation;
@@ -11,12 +11,12 @@ use transcription_operator::config::{Cli, Command};
 use transcription_operator::manifests;
 use transcription_operator::reason::{ConditionType, Deed, Reason};
 
+use crate::files::root;
 use crate::{errors, rendered};
 
 /// Every generated file, and what stands in it.
 pub fn files() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(1);
-    let root = root.unwrap();
+    let root = root();
     let mut files = vec![
         (
             root.join("services/auth/.env.example"),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::files::data;
 use serde::Serialize;
 use serde_json::{Value, json};
 use transcription_operator::api::TranscriptionStack;
@@ -26,7 +27,7 @@ pub struct Case {
 
 /// All of them.
 pub fn cases() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/rendered");
+    let folder = data("rendered");
     let mut cases = Vec::new();
     for release in files(&folder) {
         for spec in files(&release) {

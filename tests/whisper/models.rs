@@ -6,7 +6,7 @@ use std::process::Command;
 
 use reqwest::multipart::{Form, Part};
 use tempfile::TempDir;
-use transcription_tests::files::{binary, cached};
+use transcription_tests::files::{binary, cached, root};
 use transcription_tests::process::run;
 use transcription_tests::speech::{librivox, word_errors};
 use transcription_tests::stack::model;
@@ -140,7 +140,7 @@ async fn a_model_is_whole_with_and_without_its_preprocessor_config() {
 async fn a_model_with_128_bands_and_a_hundred_languages_is_taken_for_what_it_is() {
     let stack = Transcription::start_whisper("base", []).await;
     let folder = TempDir::new().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/layout_model.py");
+    let script = root().join("tests/lab/layout_model.py");
     let mut command = Command::new("python3");
     command
         .env("PYTHONPATH", cached("faster-whisper-1.2.1"))

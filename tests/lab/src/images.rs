@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::docker::Docker;
-use crate::files::cached;
+use crate::files::{cached, root};
 use crate::process::run_within;
 
 /// All images of ours, by the targets of the Dockerfile.
@@ -40,7 +40,7 @@ pub async fn build_builder(docker: &Docker, programs: &Path, name: &str) {
 }
 
 async fn run_script(docker: &Docker, programs: &Path, builder: Option<&str>) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("images.sh");
+    let script = root().join("tests/lab/images.sh");
     let mut command = Command::new(script);
     docker.name_to(&mut command);
     command.arg(programs);
@@ -54,7 +54,7 @@ async fn run_script(docker: &Docker, programs: &Path, builder: Option<&str>) -> 
 
 /// Builds what is around a stack: stages of the lab's Dockerfile, and the names that they get.
 pub async fn build_around(docker: &Docker, programs: &Path, images: &[(&str, &str)]) {
-    let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/Dockerfile");
+    let recipe = root().join("tests/lab/images/Dockerfile");
     let recipe = fs::read_to_string(recipe).unwrap();
     for (stage, name) in images {
         let folder = TempDir::new().unwrap();

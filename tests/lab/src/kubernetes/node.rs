@@ -15,7 +15,7 @@ use super::binaries;
 use super::control_plane::ControlPlane;
 use super::folder::Folder;
 use super::kubeconfig::{User, kubeconfig};
-use crate::files::cache;
+use crate::files::{cache, root};
 use crate::process::run_within;
 
 /// The address of the node, and of the API server: pods reach both.
@@ -154,7 +154,7 @@ impl Drop for Node {
 
 impl Keeper {
     fn start(folder: &Path) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("node.sh");
+        let script = root().join("tests/lab/node.sh");
         let commands = binaries::kubelet().parent().unwrap().to_owned();
         let mut script = Command::new(script)
             .arg(folder)

@@ -7,10 +7,10 @@ use transcription_tests::client::FILE_HEAD;
 use transcription_tests::process::cpu_seconds;
 use transcription_tests::transcription::{silent_wav, token};
 
-use crate::ROUNDS;
 use crate::services::{Stack, bare};
-use crate::table::{Goal, Row, median};
+use crate::table::{Goal, Round, Row, median, median_round, ratio};
 use crate::wrk::Load;
+use crate::{ROUNDS, is_first};
 
 const SIZE_BYTES: usize = 100_000;
 const TURN: Duration = Duration::from_secs(5);
@@ -33,38 +33,52 @@ pub async fn measure() -> Vec<Row> {
     let stack = Stack::start(&limits).await;
     let mut rows = Vec::new();
     for clients in [1, 8] {
-        let (ours, bare) = rounds(&stack, clients).await;
-        rows.push(added(clients, &ours, &bare));
+        let turns = rounds(&stack, clients).await;
+        rows.push(added(clients, &turns));
         if clients == 8 {
-            rows.extend(cost(&ours, &bare));
+            rows.extend(cost(&turns));
         }
     }
     stack
         .google
         .fail(json!([{"on": "generate", "times": 1_000_000, "fault": {"delay_milliseconds": ENGINE_MILLISECONDS}}]))
         .await;
-    let (ours, bare) = rounds(&stack, 64).await;
-    let rates = |side: &[Measured]| side.iter().map(|turn| turn.rate).collect::<Vec<_>>();
+    let rates = of(&rounds(&stack, 64).await, |turn| turn.rate);
+    let ((ours, bare), figure) = median_round(&rates, ratio);
     rows.push(Row {
         case: "`/transcribe`, 100 kB, engine 500 ms, 64 at once".to_owned(),
-        ours: format!("{:.1}/s", median(rates(&ours))),
-        against: format!("bare calls: {:.1}/s", median(rates(&bare))),
-        figure: ratio(&rates(&ours), &rates(&bare)),
+        ours: format!("{ours:.1}/s"),
+        against: format!("bare calls: {bare:.1}/s"),
+        figure,
         goal: Goal::AtLeast(0.95),
         unit: "",
     });
     rows
 }
 
-async fn rounds(stack: &Stack, clients: usize) -> (Vec<Measured>, Vec<Measured>) {
+/// Ours and the bare calls, of each round.
+async fn rounds(stack: &Stack, clients: usize) -> Vec<(Measured, Measured)> {
     // Connections and buffers are there from then on.
     served(stack, clients, Duration::from_secs(1)).await;
-    let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        bare.push(alone(stack, clients).await);
-        ours.push(served(stack, clients, TURN).await);
+    let mut turns = Vec::new();
+    for round in 0..ROUNDS {
+        turns.push(if is_first(round) {
+            let ours = served(stack, clients, TURN).await;
+            (ours, alone(stack, clients).await)
+        } else {
+            let bare = alone(stack, clients).await;
+            (served(stack, clients, TURN).await, bare)
+        });
     }
-    (ours, bare)
+    turns
+}
+
+/// One of the numbers of each round.
+fn of(turns: &[(Measured, Measured)], number: impl Fn(&Measured) -> f64) -> Vec<Round> {
+    let rounds = turns
+        .iter()
+        .map(|(ours, bare)| (number(ours), number(bare)));
+    rounds.collect()
 }
 
 async fn served(stack: &Stack, clients: usize, duration: Duration) -> Measured {
@@ -123,56 +137,40 @@ async fn alone(stack: &Stack, clients: usize) -> Measured {
     }
 }
 
-fn added(clients: usize, ours: &[Measured], bare: &[Measured]) -> Row {
-    let p50 = |side: &[Measured]| median(side.iter().map(|turn| turn.p50_seconds * 1e3).collect());
-    let differences = ours.iter().zip(bare);
-    let differences = differences.map(|(ours, bare)| (ours.p50_seconds - bare.p50_seconds) * 1e3);
+fn added(clients: usize, turns: &[(Measured, Measured)]) -> Row {
+    let rounds = of(turns, |turn| turn.p50_seconds * 1e3);
+    let ((ours, bare), figure) = median_round(&rounds, |(ours, bare)| ours - bare);
     Row {
         case: format!("`/transcribe`, 100 kB, engine 0 ms, {clients} at once, p50"),
-        ours: format!("{:.2} ms", p50(ours)),
-        against: format!("bare calls: {:.2} ms", p50(bare)),
-        figure: median(differences.collect()),
+        ours: format!("{ours:.2} ms"),
+        against: format!("bare calls: {bare:.2} ms"),
+        figure,
         goal: Goal::AtMost(5.0),
         unit: " ms more",
     }
 }
 
-fn cost(ours: &[Measured], bare: &[Measured]) -> [Row; 2] {
-    let cpu = |side: &[Measured]| {
-        side.iter()
-            .map(|turn| turn.cpu_seconds * 1e3)
-            .collect::<Vec<_>>()
-    };
-    let (ours, bare) = (cpu(ours), cpu(bare));
-    let row = |case: &str, figure, goal, unit| Row {
-        case: case.to_owned(),
-        ours: format!("{:.2} ms", median(ours.clone())),
-        against: format!("bare calls: {:.2} ms", median(bare.clone())),
-        figure,
-        goal,
-        unit,
-    };
+fn cost(turns: &[(Measured, Measured)]) -> [Row; 2] {
+    let rounds = of(turns, |turn| turn.cpu_seconds * 1e3);
+    let ((ours, bare), figure) = median_round(&rounds, ratio);
+    let all = median(rounds.iter().map(|(ours, _)| *ours).collect());
+    let case = "CPU of a `/transcribe` of 100 kB";
     [
-        row(
-            "CPU of a `/transcribe` of 100 kB, next to bare calls",
-            ratio(&ours, &bare),
-            Goal::AtMost(1.3),
-            "",
-        ),
-        row(
-            "CPU of a `/transcribe` of 100 kB",
-            median(ours.clone()),
-            Goal::AtMost(3.0),
-            " ms",
-        ),
+        Row {
+            case: format!("{case}, next to bare calls"),
+            ours: format!("{ours:.2} ms"),
+            against: format!("bare calls: {bare:.2} ms"),
+            figure,
+            goal: Goal::AtMost(1.3),
+            unit: "",
+        },
+        Row {
+            case: case.to_owned(),
+            ours: "–".to_owned(),
+            against: "–".to_owned(),
+            figure: all,
+            goal: Goal::AtMost(3.0),
+            unit: " ms",
+        },
     ]
-}
-
-fn ratio(ours: &[f64], bare: &[f64]) -> f64 {
-    median(
-        ours.iter()
-            .zip(bare)
-            .map(|(ours, bare)| ours / bare)
-            .collect(),
-    )
 }

@@ -25,6 +25,11 @@ use std::time::Instant;
 /// Each case is measured so often, in turns with what it is compared with; the median counts.
 const ROUNDS: usize = 3;
 
+/// Whether ours is first in this round: what comes first may be at an advantage.
+fn is_first(round: usize) -> bool {
+    round.is_multiple_of(2)
+}
+
 #[tokio::main]
 async fn main() {
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -54,12 +59,16 @@ async fn main() {
     if asked.is_empty() {
         table::write(&rows, start.elapsed().as_secs());
     }
-    let missed: Vec<_> = rows.iter().filter(|row| !row.is_met()).collect();
-    for row in &missed {
+    let missed = rows.iter().filter(|row| !row.is_met());
+    let (known, new): (Vec<_>, Vec<_>) = missed.partition(|row| row.is_known_miss());
+    for row in known {
+        println!("missed, docs/measurements.md says why: {}", row.case);
+    }
+    for row in &new {
         println!("missed: {}", row.case);
     }
     println!("{} lines in {} s", rows.len(), start.elapsed().as_secs());
-    if !missed.is_empty() {
+    if !new.is_empty() {
         std::process::exit(1);
     }
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use transcription_tests::auth::Auth;
+use transcription_tests::process::cpu_seconds;
 
-use crate::ROUNDS;
 use crate::services::{BareServer, Stack};
-use crate::table::{Goal, Row, median};
+use crate::table::{Goal, Round, Row, median_round, ratio};
 use crate::wrk::Load;
+use crate::{ROUNDS, is_first};
 
 const TURN: Duration = Duration::from_secs(4);
 const CONNECTIONS: usize = 8;
@@ -20,61 +21,79 @@ pub async fn measure() -> Vec<Row> {
     let bare = BareServer::start(&auth.database());
     let stack = Stack::start(&[]).await;
     let good = [("Authorization", format!("Bearer {token}"))];
-    // Of the right form, signed by another key.
-    let bad = [(
-        "Authorization",
-        format!("Bearer {}x", &token[..token.len() - 1]),
-    )];
+    // Of the right form, with the signature of another key.
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let signature: String = signature.chars().rev().collect();
+    // The last character of base64 has only some values here.
+    let signature = format!("{}{}", &signature[1..], &token[token.len() - 1..]);
+    let bad = [("Authorization", format!("Bearer {signed}.{signature}"))];
     let rejected = Pair {
-        ours: format!("{}/transcribe", stack.url),
-        bare: format!("{}/transcribe", bare.url),
+        ours: (format!("{}/transcribe", stack.url), stack.process.id()),
+        bare: (format!("{}/transcribe", bare.url), bare.id()),
         method: "POST",
         headers: &bad,
         is_refused: true,
     };
     let me = Pair {
-        ours: format!("{}/me", auth.url),
-        bare: format!("{}/me", bare.url),
+        ours: (format!("{}/me", auth.url), auth.process.id()),
+        bare: (format!("{}/me", bare.url), bare.id()),
         method: "GET",
         headers: &good,
         is_refused: false,
     };
-    vec![
-        me.row("`GET /me`").await,
-        rejected.row("rejected `POST /transcribe`").await,
-        ceiling(&bare).await,
-    ]
+    let mut rows = Vec::new();
+    rows.extend(me.rows("`GET /me`").await);
+    rows.extend(rejected.rows("rejected `POST /transcribe`").await);
+    rows.push(ceiling(&bare).await);
+    rows
 }
 
-/// Two that should answer the same.
+/// Two that should answer the same: where they are asked, and their processes.
 struct Pair<'a> {
-    ours: String,
-    bare: String,
+    ours: (String, u32),
+    bare: (String, u32),
     method: &'static str,
     headers: &'a [(&'static str, String)],
     is_refused: bool,
 }
 
 impl Pair<'_> {
-    async fn row(&self, case: &str) -> Row {
-        let (mut ours, mut bare) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            bare.push(self.rate(&self.bare).await);
-            ours.push(self.rate(&self.ours).await);
+    async fn rows(&self, case: &str) -> [Row; 2] {
+        let (mut rates, mut costs) = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            let (ours, bare) = if is_first(round) {
+                let ours = self.measure(&self.ours).await;
+                (ours, self.measure(&self.bare).await)
+            } else {
+                let bare = self.measure(&self.bare).await;
+                (self.measure(&self.ours).await, bare)
+            };
+            rates.push((ours.0, bare.0));
+            costs.push((ours.1, bare.1));
         }
-        let ratios = ours.iter().zip(&bare).map(|(ours, bare)| ours / bare);
-        let figure = median(ratios.collect());
-        Row {
+        let ((ours, bare), figure) = median_round(&rates, ratio);
+        let rate = Row {
             case: format!("{case}, {CONNECTIONS} connections"),
-            ours: format!("{:.0}/s", median(ours)),
-            against: format!("a handler alone: {:.0}/s", median(bare)),
+            ours: format!("{ours:.0}/s"),
+            against: format!("a handler alone: {bare:.0}/s"),
             figure,
             goal: Goal::AtLeast(0.8),
             unit: "",
-        }
+        };
+        let ((ours, bare), figure) = median_round(&costs, ratio);
+        let cost = Row {
+            case: format!("{case}: CPU of each"),
+            ours: format!("{ours:.1} µs"),
+            against: format!("a handler alone: {bare:.1} µs"),
+            figure,
+            goal: Goal::Stated,
+            unit: " times",
+        };
+        [rate, cost]
     }
 
-    async fn rate(&self, url: &str) -> f64 {
+    /// Requests a second, and the microseconds of the processor that the server takes for each.
+    async fn measure(&self, (url, process): &(String, u32)) -> Round {
         let load = Load {
             url,
             method: self.method,
@@ -83,14 +102,16 @@ impl Pair<'_> {
             connections: CONNECTIONS,
             duration: TURN,
         };
+        let before = cpu_seconds(*process);
         let seen = load.send().await;
+        let cpu_seconds = cpu_seconds(*process) - before;
         let refused = if self.is_refused { seen.requests } else { 0 };
         assert!(seen.refused == refused && seen.failed == 0, "{seen:?}");
-        seen.rate()
+        (seen.rate(), cpu_seconds * 1e6 / f64::from(seen.requests))
     }
 }
 
-/// What wrk itself can do here.
+/// What wrk and a server can do at most on these cores: a rate near it says as much of wrk as of a service.
 async fn ceiling(bare: &BareServer) -> Row {
     let load = Load {
         url: &format!("{}/nothing", bare.url),
@@ -102,7 +123,7 @@ async fn ceiling(bare: &BareServer) -> Row {
     };
     let rate = load.send().await.rate();
     Row {
-        case: "wrk itself: requests that do nothing".to_owned(),
+        case: "the most that wrk and a server can do".to_owned(),
         ours: "–".to_owned(),
         against: format!("a handler of one line: {rate:.0}/s"),
         figure: rate,

@@ -80,11 +80,24 @@ impl Stack {
     /// How much more memory the process had at most while `work` was done, in MiB.
     pub async fn growth_mib<T>(&self, work: impl Future<Output = T>) -> (T, f64) {
         let process = self.process.id();
-        let before = memory_kib(process, "VmRSS:");
+        let before = settled_kib(process).await;
         forget_peak(process);
         let done = work.await;
         let most = memory_kib(process, "VmHWM:");
         (done, mib(most.saturating_sub(before)))
+    }
+}
+
+/// The memory of a process once it gives nothing back any more. jemalloc keeps what was freed for a second.
+async fn settled_kib(process: u32) -> u64 {
+    let mut kib = u64::MAX;
+    loop {
+        let before = kib;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        kib = memory_kib(process, "VmRSS:");
+        if kib >= before {
+            return kib;
+        }
     }
 }
 
@@ -126,6 +139,13 @@ impl BareServer {
             url: url.to_owned(),
             child,
         }
+    }
+}
+
+impl BareServer {
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 }
 

@@ -10,6 +10,18 @@ use transcription_tests::files::root;
 /// Where the table is kept, in the project.
 const RESULTS: &str = "tests/bench/RESULTS.md";
 
+/// Goals that are missed for a cause that docs/measurements.md tells, and how far. Beyond that something has become worse.
+const KNOWN_MISSES: [(&str, Goal); 2] = [
+    (
+        "rejected `POST /transcribe`, 8 connections",
+        Goal::AtLeast(0.48),
+    ),
+    (
+        "CPU of a `/transcribe` of 100 kB, next to bare calls",
+        Goal::AtMost(1.37),
+    ),
+];
+
 /// One line of it.
 pub struct Row {
     /// What was measured. The name under which it is found again.
@@ -61,6 +73,12 @@ impl Row {
         self.goal.is_met(self.figure)
     }
 
+    /// Whether it is missed no further than is known.
+    pub fn is_known_miss(&self) -> bool {
+        let known = KNOWN_MISSES.iter().find(|(case, _)| *case == self.case);
+        !self.is_met() && known.is_some_and(|(_, bound)| bound.is_met(self.figure))
+    }
+
     fn told_figure(&self) -> String {
         let Self { figure, unit, .. } = self;
         let digits = match figure.abs() {
@@ -93,11 +111,11 @@ impl Row {
 /// The heads of the columns.
 pub const HEAD: &str = "| case | ours | against | figure | goal | met | last committed |\n|---|---|---|---|---|---|---|";
 
-/// Writes the table into the page of results; what it is.
-pub fn write(rows: &[Row], took_seconds: u64) -> String {
+/// Writes the table into the page of results.
+pub fn write(rows: &[Row], took_seconds: u64) {
     let before = committed();
     let mut page = format!(
-        "# Results of `make bench`\n\n{}; {}. Took {} minutes. docs/measurements.md says what the lines mean.\n\n{HEAD}\n",
+        "# Results of `make bench`\n\n{}; {}. Took {} minutes. Each line is the round of three whose figure is in the middle. docs/measurements.md says what the lines mean.\n\n{HEAD}\n",
         clock::now().date(),
         machine(),
         took_seconds.div_ceil(60)
@@ -106,8 +124,7 @@ pub fn write(rows: &[Row], took_seconds: u64) -> String {
         let before = before.get(&row.case).map(String::as_str);
         writeln!(page, "{}", row.line(before)).unwrap();
     }
-    std::fs::write(root().join(RESULTS), &page).unwrap();
-    page
+    std::fs::write(root().join(RESULTS), page).unwrap();
 }
 
 /// The figures of the last commit, by their case.
@@ -146,6 +163,21 @@ fn machine() -> String {
         memory / 1024 / 1024,
         kernel.trim()
     )
+}
+
+/// One round: ours, and what it is compared with.
+pub type Round = (f64, f64);
+
+/// The round with the figure in the middle, and that figure: the numbers beside it are of the same moment.
+pub fn median_round(rounds: &[Round], figure: impl Fn(&Round) -> f64) -> (Round, f64) {
+    let mut rounds: Vec<_> = rounds.iter().map(|round| (*round, figure(round))).collect();
+    rounds.sort_by(|one, other| one.1.total_cmp(&other.1));
+    rounds[rounds.len() / 2]
+}
+
+/// How many times what it is compared with ours is.
+pub fn ratio((ours, against): &Round) -> f64 {
+    ours / against
 }
 
 /// The one in the middle.

@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use transcription_tests::client::http;
 use transcription_tests::transcription::{silent_wav, token};
 
-use crate::ROUNDS;
 use crate::services::{Stack, bare};
-use crate::table::{Goal, Row, median};
+use crate::table::{Goal, Row, median, median_round, ratio};
+use crate::{ROUNDS, is_first};
 
 const SIZE_BYTES: usize = 100 * 1024 * 1024;
 const LARGEST_BYTES: usize = 500 * 1024 * 1024;
@@ -47,12 +47,15 @@ async fn rate(clients: usize, bytes: &Bytes) -> [Row; 2] {
         parts(&stack, clients, WARM_BYTES).await;
         upload(&stack, 1, &bytes.slice(..WARM_BYTES), 502).await;
         let megabytes = number(clients) * number(SIZE_BYTES) / 1e6;
-        // Each is first in its turn.
-        for is_ours in [round % 2 == 0, round % 2 != 0] {
+        for is_ours in [is_first(round), !is_first(round)] {
             if is_ours {
-                let start = Instant::now();
-                let ((), grown) = stack.growth_mib(upload(&stack, clients, bytes, 502)).await;
-                ours.push(megabytes / start.elapsed().as_secs_f64());
+                let timed = async {
+                    let start = Instant::now();
+                    upload(&stack, clients, bytes, 502).await;
+                    start.elapsed().as_secs_f64()
+                };
+                let (seconds, grown) = stack.growth_mib(timed).await;
+                ours.push(megabytes / seconds);
                 growth.push(grown / number(clients));
             } else {
                 let seconds = parts(&stack, clients, SIZE_BYTES).await;
@@ -60,14 +63,14 @@ async fn rate(clients: usize, bytes: &Bytes) -> [Row; 2] {
             }
         }
     }
-    let ratios = ours.iter().zip(&alone).map(|(ours, bare)| ours / bare);
-    let figure = median(ratios.collect());
+    let rounds: Vec<_> = ours.into_iter().zip(alone).collect();
+    let ((ours, alone), figure) = median_round(&rounds, ratio);
     let case = format!("uploads of 100 MiB, {clients} at once");
     [
         Row {
             case: case.clone(),
-            ours: format!("{:.0} MB/s", median(ours)),
-            against: format!("UploadPart alone: {:.0} MB/s", median(alone)),
+            ours: format!("{ours:.0} MB/s"),
+            against: format!("UploadPart alone: {alone:.0} MB/s"),
             figure,
             goal: Goal::AtLeast(0.85),
             unit: "",

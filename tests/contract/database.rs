@@ -553,6 +553,39 @@ async fn what_is_no_backup_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_backup_that_somebody_made_up_runs_nothing_of_its_own() {
+    let mut auth = Auth::start().await;
+    auth.register("ada").await;
+    auth.succeed(&["backup", "evil.db"], "").await;
+    auth.process.terminate().await;
+    let folder = auth.folder.path().to_owned();
+    // Whoever takes the name, or what follows a word of it, for SQL runs what is in it.
+    let end = "; ATTACH 'made.db' AS made; CREATE TABLE made.by_the_backup (x); --";
+    let names = [
+        format!("users_hash_cost where id > 0) LIMIT 0{end}"),
+        format!("users_hash_cost LIMIT 0){end}"),
+        format!("users_hash_cost' LIMIT 0){end}"),
+    ];
+    for name in &names {
+        python(
+            "import sqlite3, sys\n\
+             db = sqlite3.connect(sys.argv[1])\n\
+             db.execute('CREATE INDEX \"%s\" ON users (id) WHERE id > 0' % sys.argv[2])\n\
+             db.commit()",
+            &[&folder.join("evil.db").display().to_string(), name],
+        )
+        .await;
+    }
+
+    let line = auth.succeed(&["restore", "evil.db"], "").await;
+
+    assert!(line.starts_with("Restored 1 users"), "{line}");
+    assert!(!folder.join("made.db").exists());
+    auth.restart([]).await;
+    auth.token("ada").await;
+}
+
+#[tokio::test]
 async fn a_second_serve_on_the_same_file_ends_with_one_sentence_also_by_another_name() {
     let mut auth = Auth::start().await;
     std::os::unix::fs::symlink(auth.database(), auth.folder.path().join("link.db")).unwrap();

@@ -177,22 +177,26 @@ async fn fill_keys(connection: &mut SqliteConnection) -> anyhow::Result<()> {
 
 /// The steps of the schema, in order. Listed here and not by `sqlx::migrate!`, since sqlx's macros build SQLite a second
 /// time, for the compiler.
+const MIGRATIONS: [(&str, &str); 3] = [
+    ("users", include_str!("../migrations/0001_users.sql")),
+    (
+        "ids and states",
+        include_str!("../migrations/0002_ids_and_states.sql"),
+    ),
+    (
+        "hash cost",
+        include_str!("../migrations/0003_hash_cost.sql"),
+    ),
+];
+
 fn migrations() -> Migrator {
-    let steps = [
-        ("users", include_str!("../migrations/0001_users.sql")),
-        (
-            "ids and states",
-            include_str!("../migrations/0002_ids_and_states.sql"),
-        ),
-        (
-            "hash cost",
-            include_str!("../migrations/0003_hash_cost.sql"),
-        ),
-    ];
-    let steps = steps.into_iter().zip(1..).map(|((name, sql), version)| {
-        let sql = sql.into_sql_str();
-        Migration::new(version, name.into(), MigrationType::Simple, sql, false)
-    });
+    let steps = MIGRATIONS
+        .into_iter()
+        .zip(1..)
+        .map(|((name, sql), version)| {
+            let sql = sql.into_sql_str();
+            Migration::new(version, name.into(), MigrationType::Simple, sql, false)
+        });
     let mut migrator = Migrator::with_migrations(steps.collect());
     // A newer release only added to the schema: going back to this one works.
     migrator.set_ignore_missing(true);

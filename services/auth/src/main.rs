@@ -8,7 +8,7 @@ use auth_service::{Service, backup, commands};
 use transcription_common::server::{self, Listeners};
 use transcription_common::{management, request, settings, telemetry};
 
-/// It takes less of the processor than glibc's: docs/design.md has the numbers. It is set in `.cargo/config.toml`.
+/// As in the transcription service: docs/design.md says why. It is set in `.cargo/config.toml`.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -127,8 +127,8 @@ fn answer_file(
     }
 }
 
-/// Files for clients that do not take them packed, by their paths. All who read one at the same time share it: it is 1.5 MB, and they may read
-/// as slowly as they like.
+/// Files for clients that do not take them packed, by their paths, kept from the first such request on. All who read one share it: it is 1.5 MB,
+/// and they may read as slowly as they like.
 #[derive(Default)]
 struct Unpacked(Mutex<HashMap<String, Bytes>>);
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// It takes less of the processor than glibc's: docs/design.md has the numbers. It is set in `.cargo/config.toml`.
+/// With glibc's a request takes more of the processor: docs/design.md has the numbers. It is set in `.cargo/config.toml`.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Whisper needs much memory for moments, and glibc would keep it. For C++ too; set in `.cargo/config.toml`.
-#[cfg(feature = "whisper")]
+/// With glibc's a request takes more of the processor, and what Whisper needs for moments would be kept: docs/design.md has the numbers. For
+/// C++ too; it is set in `.cargo/config.toml`.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -3,6 +3,7 @@
 //! Requests are tried again by the SDK; each attempt and each operation has a time limit.
 
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -144,7 +145,8 @@ impl Storage {
             key,
             upload_id,
             parts: Vec::new(),
-            on_its_way: None,
+            in_flight: None,
+            free: BytesMut::new(),
         })
     }
 
@@ -333,25 +335,27 @@ fn outcome_of<E>(error: &SdkError<E>) -> &'static str {
     }
 }
 
-/// A multipart upload in progress. One part of it is on its way at a time.
+/// A multipart upload in progress. One part of it is in flight at a time.
 pub struct OpenUpload {
     storage: Storage,
     key: ObjectKey,
     upload_id: String,
     parts: Vec<CompletedPart>,
-    on_its_way: Option<OnItsWay>,
+    in_flight: Option<InFlightPart>,
+    /// Where the part before was: memory to fill with the next one.
+    free: BytesMut,
 }
 
 /// A part that is being sent. What it is in serves again for the part after the next.
-struct OnItsWay {
+struct InFlightPart {
     body: Bytes,
     sent: JoinHandle<Result<CompletedPart, StorageError>>,
 }
 
 impl OpenUpload {
-    /// How many parts there are, the one that is on its way included.
+    /// How many parts there are, the one that is in flight included.
     pub fn parts(&self) -> usize {
-        self.parts.len() + usize::from(self.on_its_way.is_some())
+        self.parts.len() + usize::from(self.in_flight.is_some())
     }
 
     /// Begins to upload the next part, once the one before it has arrived: 5 MiB to 5 GiB, the last one may be smaller. Gives memory to
@@ -359,7 +363,7 @@ impl OpenUpload {
     ///
     /// Fails if the part before it did not arrive.
     pub async fn add_part(&mut self, body: Bytes) -> Result<BytesMut, StorageError> {
-        let free = self.settle().await?;
+        self.finish_part().await?;
         let doing = "uploading a part";
         let number = i32::try_from(self.parts.len() + 1)
             .map_err(|_| StorageError::new(doing, "too many parts"))?;
@@ -379,30 +383,38 @@ impl OpenUpload {
                 .set_e_tag(part.e_tag)
                 .build())
         };
-        self.on_its_way = Some(OnItsWay {
+        self.in_flight = Some(InFlightPart {
             body,
             sent: tokio::spawn(sent.in_current_span()),
         });
-        Ok(free)
+        Ok(mem::take(&mut self.free))
     }
 
-    /// Waits until the part that is on its way has arrived. Gives the memory that it was in.
-    async fn settle(&mut self) -> Result<BytesMut, StorageError> {
-        let Some(OnItsWay { body, sent }) = self.on_its_way.take() else {
-            return Ok(BytesMut::new());
+    /// Fails if it is known by now that the part in flight did not arrive. Waits for nothing.
+    pub async fn check(&mut self) -> Result<(), StorageError> {
+        match &self.in_flight {
+            Some(part) if part.sent.is_finished() => self.finish_part().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the part in flight has arrived.
+    async fn finish_part(&mut self) -> Result<(), StorageError> {
+        let Some(InFlightPart { body, sent }) = self.in_flight.take() else {
+            return Ok(());
         };
         let part = sent
             .await
             .map_err(|error| StorageError::new("uploading a part", error.to_string()))??;
         self.parts.push(part);
-        let mut free = body.try_into_mut().unwrap_or_default();
-        free.clear();
-        Ok(free)
+        self.free = body.try_into_mut().unwrap_or_default();
+        self.free.clear();
+        Ok(())
     }
 
     /// Makes the parts one object.
     pub async fn complete(&mut self) -> Result<(), StorageError> {
-        self.settle().await?;
+        self.finish_part().await?;
         let parts = CompletedMultipartUpload::builder()
             .set_parts(Some(self.parts.clone()))
             .build();
@@ -428,7 +440,7 @@ impl OpenUpload {
     /// Drops the parts. Best effort: what stays open is for the bucket's lifecycle rule.
     pub async fn abort(mut self) {
         // A part that arrives later would stay.
-        let _ = self.settle().await;
+        let _ = self.finish_part().await;
         let request = self
             .storage
             .client

@@ -22,7 +22,7 @@ use crate::error::{Error, find_cause};
 use crate::storage::{ObjectKey, OpenUpload, Recording, Storage, StorageError};
 
 /// Up to this size a recording is kept in memory and stored by one request.
-const MAX_WHOLE_BYTES: u64 = 8 * 1024 * 1024;
+const MAX_WHOLE_BYTES: usize = 8 * 1024 * 1024;
 /// The size of a part; S3 takes none smaller, and a larger one only costs memory.
 const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
 /// So many parts are of that size, whatever may still come; then each is a little larger than the one before it, so that 10 000 of
@@ -270,7 +270,11 @@ impl File {
             return Err(Error::TooLarge { limit_bytes });
         }
         self.hash.update(&bytes);
-        if self.open_upload.is_none() && self.size_bytes > MAX_WHOLE_BYTES {
+        if let Some(upload) = &mut self.open_upload {
+            // A slow client is not to send another part before it hears of it.
+            upload.check().await?;
+        }
+        if self.open_upload.is_none() && self.size_bytes > MAX_WHOLE_BYTES as u64 {
             self.open(terms).await?;
         }
         while !bytes.is_empty() {
@@ -282,7 +286,7 @@ impl File {
             };
             let part_bytes = part_bytes(terms.max_upload_bytes, sent_bytes, sent_parts);
             let missing = part_bytes - self.buffer.len();
-            self.make_room(missing);
+            self.make_room(part_bytes);
             let piece = bytes.split_to(missing.min(bytes.len()));
             self.buffer.extend_from_slice(&piece);
             if self.buffer.len() == part_bytes {
@@ -297,10 +301,14 @@ impl File {
     }
 
     /// Takes, once it is clear that the recording is not small, all the memory that a part needs. A buffer that grows by itself doubles.
-    fn make_room(&mut self, missing: usize) {
-        if self.open_upload.is_some() || self.buffer.len() > SMALL_BYTES {
-            self.buffer.reserve(missing);
-        }
+    /// The first has room for the rest of a recording that is stored as a whole.
+    fn make_room(&mut self, part_bytes: usize) {
+        let needed = match (&self.open_upload, &self.first) {
+            (None, None) if self.buffer.len() <= SMALL_BYTES => return,
+            (None, None) => MAX_WHOLE_BYTES,
+            _ => part_bytes,
+        };
+        self.buffer.reserve(needed - self.buffer.len());
     }
 
     /// Goes on in parts.

@@ -1,5 +1,6 @@
 //! The calls of a transcription and of an upload, made by the same SDK and the same HTTP client as the service's.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
@@ -12,8 +13,10 @@ use base64::prelude::BASE64_STANDARD;
 use clap::Args;
 use rand::random;
 use serde_json::{Value, json};
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use transcription_tests::client::http;
+use transcription_tests::process::cpu_seconds;
 use transcription_tests::seaweedfs::{BUCKET, client};
 use transcription_tests::transcription::{GEMINI_KEY, silent_wav};
 
@@ -40,22 +43,27 @@ pub struct Turn {
     pub size_bytes: usize,
 }
 
-/// Makes the calls of transcriptions for some seconds, and prints how long each took.
+/// Makes the calls of transcriptions for some seconds, and prints how long each took, and what all took of the processor. Each client has
+/// made one before that does not count: then its connections are there.
 pub async fn calls(target: &Target, engine: &str, turn: &Turn) {
     let s3 = client(&target.s3).await;
     let http = http();
     let audio = Bytes::from(silent_wav(turn.size_bytes));
     let limit = Duration::from_secs_f64(turn.seconds);
-    let start = Instant::now();
+    let ready = Arc::new(Barrier::new(turn.concurrency + 1));
     let mut clients = JoinSet::new();
     for _ in 0..turn.concurrency {
-        let (s3, http, audio, url) = (
+        let (s3, http, audio, url, ready) = (
             s3.clone(),
             http.clone(),
             audio.clone(),
             format!("{engine}{PATH}"),
+            Arc::clone(&ready),
         );
         clients.spawn(async move {
+            transcription(&s3, &http, &url, &audio).await;
+            ready.wait().await;
+            let start = Instant::now();
             let mut took = Vec::new();
             while start.elapsed() < limit {
                 let begin = Instant::now();
@@ -65,8 +73,17 @@ pub async fn calls(target: &Target, engine: &str, turn: &Turn) {
             took
         });
     }
+    ready.wait().await;
+    let (start, cpu_before) = (Instant::now(), own_cpu_seconds());
     let took = clients.join_all().await.concat();
-    print(&json!({"seconds": start.elapsed().as_secs_f64(), "took": took}));
+    println!(
+        "{}",
+        json!({
+            "seconds": start.elapsed().as_secs_f64(),
+            "cpu_seconds": own_cpu_seconds() - cpu_before,
+            "took": took,
+        })
+    );
 }
 
 async fn transcription(s3: &Client, http: &reqwest::Client, url: &str, audio: &Bytes) {
@@ -116,7 +133,7 @@ pub async fn parts(target: &Target, concurrency: usize, size_bytes: usize) {
         clients.spawn(async move { object(&s3, &format!("bare/{number}"), bytes).await });
     }
     clients.join_all().await;
-    print(&json!({"seconds": start.elapsed().as_secs_f64()}));
+    println!("{}", json!({"seconds": start.elapsed().as_secs_f64()}));
 }
 
 async fn object(s3: &Client, key: &str, mut bytes: Bytes) {
@@ -144,10 +161,6 @@ async fn object(s3: &Client, key: &str, mut bytes: Bytes) {
         .unwrap();
 }
 
-/// One line, for `bench`, with what the process has used of the processor.
-fn print(result: &Value) {
-    let mut result = result.clone();
-    let own = std::process::id();
-    result["cpu_seconds"] = json!(transcription_tests::process::cpu_seconds(own));
-    println!("{result}");
+fn own_cpu_seconds() -> f64 {
+    cpu_seconds(std::process::id())
 }

@@ -1,6 +1,7 @@
 //! Two handlers with nothing around them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::header::AUTHORIZATION;
@@ -19,6 +20,7 @@ use transcription_tests::stack::SIGNING_KEY;
 struct Bare {
     users: SqlitePool,
     key: DecodingKey,
+    validation: Arc<Validation>,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +37,7 @@ pub async fn serve(database: &Path) {
     let bare = Bare {
         users: pool.connect_with(options).await.unwrap(),
         key: DecodingKey::from_secret(SIGNING_KEY.as_bytes()),
+        validation: Validation::new(Algorithm::HS256).into(),
     };
     let router = Router::new()
         .route("/me", get(me))
@@ -68,7 +71,6 @@ async fn transcribe(State(bare): State<Bare>, headers: HeaderMap) -> StatusCode 
 fn verified(bare: &Bare, headers: &HeaderMap) -> Option<Claims> {
     let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let token = header.strip_prefix("Bearer ")?;
-    let validation = Validation::new(Algorithm::HS256);
-    let data = jsonwebtoken::decode(token, &bare.key, &validation).ok()?;
+    let data = jsonwebtoken::decode(token, &bare.key, &bare.validation).ok()?;
     Some(data.claims)
 }

@@ -5,8 +5,23 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::primary_code;
 
-/// SQLite's code for a statement that it does not understand.
+/// SQLite's code for a statement that does not fit the schema: there is no such index, or it is for other rows.
 const SQLITE_ERROR: u32 = 1;
+/// Our indexes that are for some rows, and for which, also as earlier migrations made them. Never what a file says of its own: its
+/// schema may have anything in it.
+const PARTIAL_INDEXES: [(&str, &str); 4] = [
+    ("users_username_key", "username_key IS NOT NULL"),
+    ("users_email_key", "email_key IS NOT NULL"),
+    (
+        "users_hash_cost",
+        "length(hashed_password) = 60 AND substr(hashed_password, 5, 2) BETWEEN '04' AND '31'",
+    ),
+    (
+        "users_hash_cost",
+        "length(hashed_password) = 60 AND hashed_password GLOB '$2[abxy]$[0-3][0-9]$*'
+         AND substr(hashed_password, 8) NOT GLOB '*[^./A-Za-z0-9]*' AND substr(hashed_password, 5, 2) BETWEEN '04' AND '31'",
+    ),
+];
 
 /// Fails if this is not SQLite's own work in good order, with a table `users` in it.
 pub async fn check_integrity(connection: &mut SqliteConnection) -> anyhow::Result<()> {
@@ -19,82 +34,77 @@ pub async fn check_integrity(connection: &mut SqliteConnection) -> anyhow::Resul
         .fetch_optional(&mut *connection)
         .await
         .context("it has no users in it")?;
-    check_partial_indexes(connection).await
-}
-
-/// SQLite's own check counts the entries of an index that is for all rows, and not of one that is for some (`pPartIdxWhere` in its
-/// `pragma.c`, 3.51). File and journal that were copied one after another can differ in nothing else: then users are missing.
-async fn check_partial_indexes(connection: &mut SqliteConnection) -> anyhow::Result<()> {
-    let indexes: Vec<(String, String)> = sqlx::query_as(
-        "SELECT name, sql FROM sqlite_schema
-         JOIN pragma_index_list('users') AS listed USING (name) WHERE type = 'index' AND listed.partial",
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .context("reading the indexes")?;
-    for (name, sql) in indexes {
-        let Some(condition) = condition_of(&sql) else {
-            continue;
-        };
-        let quoted = name.replace('"', "\"\"");
-        // The condition comes from the file, as it stands there: SQLite took it for one when the index was made, and computes it with
-        // every row that is written.
-        let query = format!(
-            "SELECT (SELECT count(*) FROM users INDEXED BY \"{quoted}\" WHERE {condition}\n)
-                  = (SELECT count(*) FROM users NOT INDEXED WHERE {condition}\n)"
-        );
-        let counted: sqlx::Result<bool> = sqlx::query_scalar(AssertSqlSafe(query))
-            .fetch_one(&mut *connection)
-            .await;
-        match counted {
-            // A name or a comment that has the word in it: no index of ours, and no sign of damage.
-            Err(error) if primary_code(&error) == SQLITE_ERROR => {}
-            counted => {
-                let fits = counted.with_context(|| format!("it is damaged: counting {name}"))?;
-                anyhow::ensure!(
-                    fits,
-                    "it is damaged: wrong number of entries in index {name}"
-                );
-            }
-        }
+    for (name, condition) in PARTIAL_INDEXES {
+        check_partial_index(connection, name, condition).await?;
     }
     Ok(())
 }
 
-/// What follows `WHERE` in the statement that made an index. No expression before it can have that word by itself.
-fn condition_of(sql: &str) -> Option<&str> {
-    const WORD: &str = "where";
-    let is_apart =
-        |before: &str| before.ends_with(|letter: char| letter.is_whitespace() || letter == ')');
-    let mut words = sql.char_indices().map(|(at, _)| sql.split_at(at));
-    words.find_map(|(before, from)| {
-        let word = from.get(..WORD.len())?;
-        let after = &from[WORD.len()..];
-        let is_it = word.eq_ignore_ascii_case(WORD)
-            && is_apart(before)
-            && after.starts_with(|letter: char| letter.is_whitespace() || letter == '(');
-        is_it.then_some(after)
-    })
+/// SQLite's own check counts the entries of an index that is for all rows, and not of one that is for some (`pPartIdxWhere` in its
+/// `pragma.c`, 3.51). File and journal that were copied one after another can differ in nothing else: then users are missing.
+///
+/// Tells whether there is such an index to check.
+async fn check_partial_index(
+    connection: &mut SqliteConnection,
+    name: &'static str,
+    condition: &'static str,
+) -> anyhow::Result<bool> {
+    let query = format!(
+        "SELECT (SELECT count(*) FROM users INDEXED BY {name} WHERE {condition})
+              = (SELECT count(*) FROM users NOT INDEXED WHERE {condition})"
+    );
+    let counted: sqlx::Result<bool> = sqlx::query_scalar(AssertSqlSafe(query))
+        .fetch_one(connection)
+        .await;
+    if let Err(error) = &counted
+        && primary_code(error) == SQLITE_ERROR
+    {
+        return Ok(false);
+    }
+    let fits = counted.with_context(|| format!("it is damaged: counting {name}"))?;
+    anyhow::ensure!(
+        fits,
+        "it is damaged: wrong number of entries in index {name}"
+    );
+    Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
+    use sqlx::Connection;
+
+    use super::super::MIGRATIONS;
     use super::*;
 
-    #[test]
-    fn a_condition_is_all_that_follows_the_word() {
-        for (sql, condition) in [
-            (
-                "CREATE INDEX i ON users (id)\n    WHERE id > 1 AND 'where ' <> ''",
-                Some(" id > 1 AND 'where ' <> ''"),
-            ),
-            (
-                "CREATE INDEX nowhere ON users (somewhere)where(id)",
-                Some("(id)"),
-            ),
-            ("CREATE INDEX i ON users (id)", None),
-        ] {
-            assert_eq!(condition_of(sql), condition, "{sql}");
+    #[tokio::test]
+    async fn each_partial_index_of_each_migration_is_checked() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        for (name, migration) in MIGRATIONS {
+            sqlx::raw_sql(migration)
+                .execute(&mut connection)
+                .await
+                .unwrap();
+
+            let mut found: Vec<String> = sqlx::query_scalar(
+                "SELECT name FROM pragma_index_list('users') WHERE partial ORDER BY name",
+            )
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+
+            let mut checked = Vec::new();
+            for (name, condition) in PARTIAL_INDEXES {
+                if check_partial_index(&mut connection, name, condition)
+                    .await
+                    .unwrap()
+                {
+                    checked.push(name.to_owned());
+                }
+            }
+            checked.sort();
+            checked.dedup();
+            found.sort();
+            assert_eq!(checked, found, "{name}");
         }
     }
 }

@@ -128,7 +128,10 @@ impl Line {
         let metadata = event.metadata();
         // Some libraries give their events a name and no message.
         let message = fields.take("message").or_else(|| fields.take("name"));
-        let message = message.unwrap_or_else(|| fields.write_text(""));
+        let message = match message {
+            Some(place) => fields.as_text(place),
+            None => fields.write_text(""),
+        };
         // Libraries that use the crate `log` have their own names for what they are.
         let target = fields.take("log.target");
         let target = target.unwrap_or_else(|| fields.write_text(metadata.target()));
@@ -219,7 +222,7 @@ impl Fields {
     /// Keeps a value, and tells where.
     fn write(&mut self, value: impl Serialize) -> Place {
         let start = self.values.len();
-        // Fails only for a value that cannot be told at all, which must not break its line.
+        // A value that serde cannot tell must not break its line.
         if serde_json::to_writer(&mut self.values, &value).is_err() {
             self.values.truncate(start);
             self.values.extend_from_slice(b"null");
@@ -233,9 +236,25 @@ impl Fields {
         start..self.values.len()
     }
 
-    fn set(&mut self, field: &Field, value: Place) {
-        let name = field.name();
+    /// The value as it is if that is text, and otherwise what it reads as: who collects logs takes a field for what it was first.
+    fn as_text(&mut self, place: Place) -> Place {
+        let value = self.at(&place);
+        if value.starts_with(b"\"") {
+            return place;
+        }
+        let text = String::from_utf8_lossy(value).into_owned();
+        self.write_text(&text)
+    }
+
+    /// Gives a field the value that was written last.
+    fn set(&mut self, name: &'static str, value: Place) {
         match self.places.iter_mut().find(|(known, _)| *known == name) {
+            // A span may live for long and be told the same field often.
+            Some((_, old)) if value.len() <= old.len() => {
+                old.end = old.start + value.len();
+                self.values.copy_within(value.clone(), old.start);
+                self.values.truncate(value.start);
+            }
             Some((_, old)) => *old = value,
             None => self.places.push((name, value)),
         }
@@ -250,32 +269,32 @@ pub fn value_of(json: &[u8]) -> Value {
 impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         let value = self.write(value);
-        self.set(field, value);
+        self.set(field.name(), value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
         let value = self.write(value);
-        self.set(field, value);
+        self.set(field.name(), value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
         let value = self.write(value);
-        self.set(field, value);
+        self.set(field.name(), value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         let value = self.write(value);
-        self.set(field, value);
+        self.set(field.name(), value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
         let value = self.write_text(value);
-        self.set(field, value);
+        self.set(field.name(), value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let value = self.write(format_args!("{value:?}"));
-        self.set(field, value);
+        self.set(field.name(), value);
     }
 }
 
@@ -350,6 +369,30 @@ mod tests {
             let mut letters = line.bytes();
             let first = letters.next();
             assert!(letters.all(|letter| Some(letter) == first), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_told_often_takes_no_more_memory_and_keeps_its_last_value() {
+        let mut fields = Fields::default();
+        for number in 0..1000 {
+            for (name, value) in [("status", json!("busy")), ("attempt", json!(number % 10))] {
+                let place = fields.write(value);
+                fields.set(name, place);
+            }
+        }
+        assert_eq!(fields.get("attempt"), Some(json!(9)));
+        assert_eq!(fields.get("status"), Some(json!("busy")));
+        assert_eq!(fields.values, b"\"busy\"9");
+    }
+
+    #[test]
+    fn a_message_that_is_a_number_is_told_as_text() {
+        let mut fields = Fields::default();
+        for (value, told) in [(json!(5), "\"5\""), (json!("so"), "\"so\"")] {
+            let place = fields.write(value);
+            let place = fields.as_text(place);
+            assert_eq!(fields.at(&place), told.as_bytes());
         }
     }
 

@@ -1,15 +1,19 @@
 //! What is kept of an upload: everything once it is accepted, nothing before.
 
+use std::time::Duration;
+
 use futures_util::stream;
 use reqwest::multipart::{Form, Part};
-use reqwest::{Body, StatusCode};
+use reqwest::{Body, Method, StatusCode};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 use transcription_tests::client::{Answer, FILE_HEAD, form_head};
 use transcription_tests::files::sha256_of;
 use transcription_tests::process::eventually;
 use transcription_tests::python::python;
+use transcription_tests::s3_proxy::Fault;
 use transcription_tests::seaweedfs::{ACCESS_KEY, BUCKET, SECRET_KEY};
 use transcription_tests::speech::librivox;
 use transcription_tests::transcription::{Transcription, silent_wav, token, wav_header};
@@ -264,6 +268,37 @@ async fn who_sends_nothing_for_30_seconds_is_told_so_and_leaves_nothing() {
         answer.starts_with("HTTP/1.1 408") && answer.contains("slow_upload"),
         "{answer}"
     );
+    assert_nothing_left(&stack).await;
+}
+
+#[tokio::test]
+async fn a_slow_client_hears_that_a_part_failed_before_it_has_sent_another() {
+    let stack = Transcription::start().await;
+    stack
+        .proxy
+        .fail(Method::PUT, "partNumber=", Fault::SlowDown);
+    let whole = form(&silent_wav(12 * MIB), "\r\n--frontier--\r\n");
+    let mut at = 9 * MIB;
+    let mut connection = sent(&stack, &head(&stack, whole.len()), &whole[..at]).await;
+
+    let mut answer = [0; 12];
+    loop {
+        tokio::select! {
+            read = connection.read_exact(&mut answer) => {
+                read.unwrap();
+                break;
+            }
+            () = sleep(Duration::from_millis(100)) => {}
+        }
+        // Half of the next part would take more than four minutes.
+        connection.write_all(&whole[at..at + 1000]).await.unwrap();
+        at += 1000;
+        assert!(at < 9 * MIB + MIB / 2, "no answer");
+    }
+
+    assert_eq!(answer, *b"HTTP/1.1 503");
+    stack.proxy.heal();
+    drop(connection);
     assert_nothing_left(&stack).await;
 }
 

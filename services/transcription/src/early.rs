@@ -43,7 +43,10 @@ pub async fn drain(request: Request, next: Next) -> Response {
     // Such a client waits for our word before it sends; the answer is the word.
     let waits = request.headers().contains_key(EXPECT);
     let (mut parts, body) = request.into_parts();
-    let unread = Unread::default();
+    let unread = Unread {
+        length_bytes: body.size_hint().exact(),
+        ..Unread::default()
+    };
     parts.extensions.insert(unread.clone());
     if body.is_end_stream() {
         return next.run(Request::from_parts(parts, body)).await;
@@ -96,11 +99,17 @@ struct Counted {
 #[derive(Clone, Default)]
 pub struct Unread {
     bytes: Arc<AtomicUsize>,
+    length_bytes: Option<u64>,
     /// How much is read of a form that is refused.
     form_bytes: Arc<AtomicUsize>,
 }
 
 impl Unread {
+    /// How long the whole body is, where the client says so.
+    pub fn length_bytes(&self) -> Option<u64> {
+        self.length_bytes
+    }
+
     /// A form of this size would be read by whoever may send one.
     pub fn expect_form(&self, bytes: u64) {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);

@@ -79,6 +79,13 @@ impl Terms<'_> {
         })
     }
 
+    /// How much memory a recording gets at first: what a small one needs, if the client says how long it is. A buffer that grows by itself
+    /// is copied each time.
+    fn usual_bytes(&self) -> usize {
+        let length_bytes = self.unread.length_bytes().unwrap_or_default();
+        usize::try_from(length_bytes).map_or(SMALL_BYTES, |bytes| bytes.min(SMALL_BYTES))
+    }
+
     /// The next piece of a field.
     async fn chunk(&self, field: &mut Field<'_>) -> Result<Option<Bytes>, Error> {
         let chunk = self.in_time(field.chunk()).await?;
@@ -211,7 +218,7 @@ impl Reading {
 
     async fn read_file(&mut self, mut field: Field<'_>, terms: &Terms<'_>) -> Result<(), Error> {
         let filename = clean_filename(field.file_name().unwrap_or_default());
-        let mut buffer = BytesMut::new();
+        let mut buffer = BytesMut::with_capacity(terms.usual_bytes());
         let mut ended = false;
         while buffer.len() < SNIFF_BYTES && !ended {
             match terms.chunk(&mut field).await? {
@@ -228,20 +235,18 @@ impl Reading {
             filename,
             format,
             key: ObjectKey::audio(terms.user, terms.id, format),
-            size_bytes: 0,
-            hash: Sha256::new(),
+            size_bytes: buffer.len() as u64,
+            hash: Sha256::new_with_prefix(&buffer),
             first: None,
-            buffer: BytesMut::new(),
+            buffer,
             open_upload: None,
         });
-        let mut next = Some(buffer.freeze());
-        while let Some(chunk) = next {
-            file.add(chunk, terms).await?;
-            next = if ended {
-                None
-            } else {
-                terms.chunk(&mut field).await?
-            };
+        file.check_size(terms)?;
+        while !ended {
+            match terms.chunk(&mut field).await? {
+                Some(chunk) => file.add(chunk, terms).await?,
+                None => ended = true,
+            }
         }
         file.end().await
     }
@@ -265,10 +270,7 @@ impl File {
     /// be others: so there are never more than two.
     async fn add(&mut self, mut bytes: Bytes, terms: &Terms<'_>) -> Result<(), Error> {
         self.size_bytes += bytes.len() as u64;
-        if self.size_bytes > terms.max_upload_bytes {
-            let limit_bytes = terms.max_upload_bytes;
-            return Err(Error::TooLarge { limit_bytes });
-        }
+        self.check_size(terms)?;
         self.hash.update(&bytes);
         if let Some(upload) = &mut self.open_upload {
             // A slow client is not to send another part before it hears of it.
@@ -296,6 +298,14 @@ impl File {
                     None => self.first = Some(part),
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, terms: &Terms<'_>) -> Result<(), Error> {
+        let limit_bytes = terms.max_upload_bytes;
+        if self.size_bytes > limit_bytes {
+            return Err(Error::TooLarge { limit_bytes });
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::wrk::Load;
 use crate::{ROUNDS, is_first};
 
 const SIZE_BYTES: usize = 100_000;
-const TURN: Duration = Duration::from_secs(5);
+const TURN: Duration = Duration::from_secs(8);
 /// The engine's time in the case where it takes its time.
 const ENGINE_MILLISECONDS: u64 = 500;
 

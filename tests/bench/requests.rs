@@ -10,7 +10,7 @@ use crate::table::{Goal, Round, Row, median_round, ratio};
 use crate::wrk::Load;
 use crate::{ROUNDS, is_first};
 
-const TURN: Duration = Duration::from_secs(4);
+const TURN: Duration = Duration::from_secs(6);
 const CONNECTIONS: usize = 8;
 
 /// Measures.

@@ -53,10 +53,14 @@ impl Database {
             .journal_mode(SqliteJournalMode::Wal)
             // An answered registration survives a power cut, not only a crash.
             .synchronous(SqliteSynchronous::Full);
+        // A connection is tested when it comes back to its pool, and no network can end it meanwhile: another test before its next use would
+        // be a round trip to its thread for each statement.
+        //
         // SQLite has one writer at a time: waiting for our own connection is fair, waiting for the file's lock is not.
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(POOL_LIMIT)
+            .test_before_acquire(false)
             .after_release(|connection, _| Box::pin(is_usable(connection)))
             .connect_with(options.clone())
             .await
@@ -67,6 +71,7 @@ impl Database {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(POOL_LIMIT)
+            .test_before_acquire(false)
             .connect_with(options.read_only(true))
             .await
             .with_context(|| format!("the database {shown} cannot be opened for reading"))?;

@@ -33,7 +33,10 @@ pub async fn serve(database: &Path) {
     let options = SqliteConnectOptions::new()
         .filename(database)
         .read_only(true);
-    let pool = SqlitePoolOptions::new().max_connections(4);
+    // As the service has it.
+    let pool = SqlitePoolOptions::new()
+        .max_connections(4)
+        .test_before_acquire(false);
     let bare = Bare {
         users: pool.connect_with(options).await.unwrap(),
         key: DecodingKey::from_secret(SIGNING_KEY.as_bytes()),

@@ -25,9 +25,9 @@ use std::time::Instant;
 /// Each case is measured so often, in turns with what it is compared with; the median counts.
 const ROUNDS: usize = 3;
 
-/// Whether ours is first in this round: what comes first may be at an advantage.
+/// Whether ours is first in this round: what comes first may be at an advantage. The other is first in two of three.
 fn is_first(round: usize) -> bool {
-    round.is_multiple_of(2)
+    !round.is_multiple_of(2)
 }
 
 #[tokio::main]

@@ -77,10 +77,15 @@ impl Stack {
         .await;
     }
 
+    /// Waits until the service gives no memory back any more, and the store has been at rest for as long; the service's memory, in KiB.
+    pub async fn settled_kib(&self) -> u64 {
+        settled_kib(self.process.id()).await
+    }
+
     /// How much more memory the process had at most while `work` was done, in MiB.
     pub async fn growth_mib<T>(&self, work: impl Future<Output = T>) -> (T, f64) {
         let process = self.process.id();
-        let before = settled_kib(process).await;
+        let before = self.settled_kib().await;
         forget_peak(process);
         let done = work.await;
         let most = memory_kib(process, "VmHWM:");

@@ -118,7 +118,7 @@ pub const HEAD: &str = "| case | ours | against | figure | goal | met | last com
 pub fn write(rows: &[Row], took_seconds: u64) {
     let before = committed();
     let mut page = format!(
-        "# Results of `make bench`\n\n{}; {}. Took {} minutes. Each line is the round of three whose figure is in the middle. docs/measurements.md says what the lines mean.\n\n{HEAD}\n",
+        "# Results of `make bench`\n\n{}; {}. Took {} minutes. Each ratio is that of the round of three in the middle; other figures are medians. docs/measurements.md says what the lines mean.\n\n{HEAD}\n",
         clock::now().date(),
         machine(),
         took_seconds.div_ceil(60)

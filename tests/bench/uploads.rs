@@ -58,6 +58,8 @@ async fn rate(clients: usize, bytes: &Bytes) -> [Row; 2] {
                 ours.push(megabytes / seconds);
                 growth.push(grown / number(clients));
             } else {
+                // The same rest as ours has, for the store.
+                stack.settled_kib().await;
                 let seconds = parts(&stack, clients, SIZE_BYTES).await;
                 alone.push(megabytes / seconds);
             }

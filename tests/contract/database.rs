@@ -581,6 +581,17 @@ async fn a_backup_that_somebody_made_up_runs_nothing_of_its_own() {
 
     assert!(line.starts_with("Restored 1 users"), "{line}");
     assert!(!folder.join("made.db").exists());
+
+    python(
+        "import sqlite3, sys\n\
+         db = sqlite3.connect(sys.argv[1])\n\
+         db.execute('CREATE TRIGGER take AFTER UPDATE ON users BEGIN DELETE FROM users; END')\n\
+         db.commit()",
+        &[&folder.join("evil.db").display().to_string()],
+    )
+    .await;
+    let line = auth.fail(&["restore", "evil.db"], "").await;
+    assert!(line.contains("does not make: \"take\""), "{line}");
     auth.restart([]).await;
     auth.token("ada").await;
 }

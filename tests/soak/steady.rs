@@ -33,9 +33,6 @@ const MORE_RESIDENT_KIB: [(Service, u64); 2] = [
     (Service::Auth, 12 * 1024),
     (Service::Transcription, 8 * 1024),
 ];
-/// A client that hangs up while its request takes a connection to the database costs this connection. SQLite keeps its descriptor for the
-/// next one, and there are four that read.
-const MORE_OF_DATABASE: u64 = 4;
 /// SQLite begins its log anew once it has so many pages, and the file stays as large as it was: 1000 pages, and what one more
 /// transaction adds.
 const MOST_WAL_BYTES: u64 = 4_500_000;
@@ -241,7 +238,7 @@ fn lines_of(service: Service, rests: &[Rest], more_kib: u64) -> Vec<Line> {
         Service::Auth => lines.push(line(
             "descriptors of the database",
             &|it| it.database as u64,
-            MORE_OF_DATABASE,
+            0,
         )),
         Service::Transcription => lines.push(Line::new(
             "transcription: connections to bucket and engine",

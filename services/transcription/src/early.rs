@@ -31,7 +31,7 @@ const FORM_LIMIT: Duration = Duration::from_secs(30);
 const UNBROKEN_BYTES: usize = 128 * 1024;
 
 /// A form has no more between the pieces of its fields than this. The reader would keep all of it until it finds the next boundary.
-const MAX_UNREAD_BYTES: usize = 1024 * 1024;
+pub const MAX_UNREAD_BYTES: usize = 1024 * 1024;
 
 /// There is a megabyte that belongs to no field.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,7 @@
 //! Requests are tried again by the SDK; each attempt and each operation has a time limit.
 
 use std::fmt;
+use std::future;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -390,23 +391,25 @@ impl OpenUpload {
         Ok(mem::take(&mut self.free))
     }
 
-    /// Fails if it is known by now that the part in flight did not arrive. Waits for nothing.
-    pub async fn check(&mut self) -> Result<(), StorageError> {
-        match &self.in_flight {
-            Some(part) if part.sent.is_finished() => self.finish_part().await,
-            _ => Ok(()),
+    /// Waits until it is known that the part in flight does not arrive: for ever if it does. May be given up at any moment.
+    pub async fn failure(&mut self) -> StorageError {
+        match self.finish_part().await {
+            Ok(()) => future::pending().await,
+            Err(error) => error,
         }
     }
 
-    /// Waits until the part in flight has arrived.
-    async fn finish_part(&mut self) -> Result<(), StorageError> {
-        let Some(InFlightPart { body, sent }) = self.in_flight.take() else {
+    /// Waits until the part in flight has arrived. May be given up at any moment.
+    pub async fn finish_part(&mut self) -> Result<(), StorageError> {
+        let Some(InFlightPart { sent, .. }) = &mut self.in_flight else {
             return Ok(());
         };
-        let part = sent
-            .await
-            .map_err(|error| StorageError::new("uploading a part", error.to_string()))??;
+        let sent = sent.await;
+        let body = self.in_flight.take().map(|part| part.body);
+        let part =
+            sent.map_err(|error| StorageError::new("uploading a part", error.to_string()))??;
         self.parts.push(part);
+        let body = body.unwrap_or_default();
         self.free = body.try_into_mut().unwrap_or_default();
         self.free.clear();
         Ok(())

@@ -214,7 +214,12 @@ impl Reading {
         let file = self.file.insert(file);
         file.check_size(terms)?;
         while !ended {
-            match terms.chunk(&mut field).await? {
+            let chunk = tokio::select! {
+                chunk = terms.chunk(&mut field) => chunk?,
+                // A slow client need not send more, or wait, before it hears of it.
+                error = file.failure() => return Err(error),
+            };
+            match chunk {
                 Some(chunk) => file.add(chunk, terms).await?,
                 None => ended = true,
             }

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::primary_code;
+use super::{MIGRATIONS, primary_code};
 
 /// SQLite's code for a statement that does not fit the schema: there is no such index, or it is for other rows.
 const SQLITE_ERROR: u32 = 1;
@@ -23,7 +23,7 @@ const PARTIAL_INDEXES: [(&str, &str); 4] = [
     ),
 ];
 
-/// Fails if this is not SQLite's own work in good order, with a table `users` in it.
+/// Fails if this is not SQLite's own work in good order, with a table `users` in it and nothing that acts by itself but ours.
 pub async fn check_integrity(connection: &mut SqliteConnection) -> anyhow::Result<()> {
     let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
         .fetch_one(&mut *connection)
@@ -36,6 +36,26 @@ pub async fn check_integrity(connection: &mut SqliteConnection) -> anyhow::Resul
         .context("it has no users in it")?;
     for (name, condition) in PARTIAL_INDEXES {
         check_partial_index(connection, name, condition).await?;
+    }
+    check_triggers(connection).await
+}
+
+/// A trigger would go on in the restored database, and change what users are stored later.
+async fn check_triggers(connection: &mut SqliteConnection) -> anyhow::Result<()> {
+    let query = "SELECT name, ifnull(sql, '') FROM sqlite_schema WHERE type IN ('trigger', 'view')";
+    let found: Vec<(String, String)> = sqlx::query_as(query)
+        .fetch_all(connection)
+        .await
+        .context("it is damaged: reading its schema")?;
+    for (name, sql) in found {
+        // SQLite keeps a trigger as it was written.
+        let is_ours = MIGRATIONS
+            .iter()
+            .any(|(_, migration)| migration.contains(&format!("{sql};")));
+        anyhow::ensure!(
+            is_ours,
+            "it has a trigger or a view that this release does not make: {name:?}. Restore a backup by the release that made it"
+        );
     }
     Ok(())
 }
@@ -73,7 +93,6 @@ async fn check_partial_index(
 mod tests {
     use sqlx::Connection;
 
-    use super::super::MIGRATIONS;
     use super::*;
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The recording of a form on its way to the bucket: small ones at once and whole, large ones in parts while they still come.
 
 use std::fmt::Write;
+use std::future;
 use std::mem;
 
 use bytes::{Bytes, BytesMut};
@@ -8,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Content, Details, Terms, Upload};
 use crate::audio::AudioFormat;
+use crate::early::MAX_UNREAD_BYTES;
 use crate::engine::Options;
 use crate::error::Error;
 use crate::storage::{ObjectKey, OpenUpload};
@@ -24,6 +26,8 @@ const PART_GROWTH_BYTES: u64 = 160 * 1024;
 const SMALL_BYTES: usize = 512 * 1024;
 /// S3 takes so many parts of one object.
 const MAX_PARTS: u64 = 10_000;
+// What a recording begins with is no more than what the reader of the form has at once; it must fit into the first part.
+const _: () = assert!(4 * MAX_UNREAD_BYTES as u64 <= MIN_PART_BYTES);
 
 /// What a recording is gathered in at first: as large as a small one needs, if the client says how long it is. A buffer that grows by
 /// itself is copied each time.
@@ -68,10 +72,6 @@ impl File {
         self.size_bytes += bytes.len() as u64;
         self.check_size(terms)?;
         self.hash.update(&bytes);
-        if let Some(upload) = &mut self.open_upload {
-            // A slow client is not to send another part before it hears of it.
-            upload.check().await?;
-        }
         if self.open_upload.is_none() && self.size_bytes > MAX_WHOLE_BYTES as u64 {
             self.open(terms).await?;
         }
@@ -132,14 +132,23 @@ impl File {
 
     /// Sends what is left, now that all has come.
     pub async fn end(&mut self) -> Result<(), Error> {
-        if let Some(upload) = &mut self.open_upload
-            && !self.buffer.is_empty()
-        {
-            upload
-                .add_part(mem::take(&mut self.buffer).freeze())
-                .await?;
+        if let Some(upload) = &mut self.open_upload {
+            if !self.buffer.is_empty() {
+                upload
+                    .add_part(mem::take(&mut self.buffer).freeze())
+                    .await?;
+            }
+            upload.finish_part().await?;
         }
         Ok(())
+    }
+
+    /// Waits until it is known that the bucket does not take what was sent: for ever if it does.
+    pub async fn failure(&mut self) -> Error {
+        match &mut self.open_upload {
+            Some(upload) => upload.failure().await.into(),
+            None => future::pending().await,
+        }
     }
 
     /// Gives it up: nothing is left of it in the bucket.

@@ -11,7 +11,7 @@ use transcription_tests::files::root;
 const RESULTS: &str = "tests/bench/RESULTS.md";
 
 /// Goals that are missed for a cause that docs/measurements.md tells, and how far. Beyond that something has become worse.
-const KNOWN_MISSES: [(&str, Goal); 5] = [
+const KNOWN_MISSES: [(&str, Goal); 6] = [
     ("`GET /me`, 8 connections", Goal::AtLeast(0.7)),
     (
         "rejected `POST /transcribe`, 8 connections",
@@ -23,6 +23,7 @@ const KNOWN_MISSES: [(&str, Goal); 5] = [
     ),
     ("uploads of 100 MiB, 1 at once", Goal::AtLeast(0.78)),
     ("uploads of 100 MiB, 4 at once", Goal::AtLeast(0.78)),
+    ("uploads of 100 MiB, 16 at once", Goal::AtLeast(0.78)),
 ];
 
 /// One line of it.

@@ -29,12 +29,15 @@ const MAX_PARTS: u64 = 10_000;
 // What a recording begins with is no more than what the reader of the form has at once; it must fit into the first part.
 const _: () = assert!(4 * MAX_UNREAD_BYTES as u64 <= MIN_PART_BYTES);
 
-/// What a recording is gathered in at first: as large as a small one needs, if the client says how long it is. A buffer that grows by
-/// itself is copied each time.
+/// What a recording is gathered in at first: as large as the client says that it is, since a buffer that grows is copied. Memory that
+/// nothing is written into takes none of the machine's, so that a client that says too much costs nothing.
 pub fn first_buffer(length_bytes: Option<u64>) -> BytesMut {
-    let length_bytes = length_bytes.unwrap_or_default();
-    let small = usize::try_from(length_bytes).map_or(SMALL_BYTES, |bytes| bytes.min(SMALL_BYTES));
-    BytesMut::with_capacity(small)
+    let length_bytes = usize::try_from(length_bytes.unwrap_or_default()).unwrap_or(usize::MAX);
+    BytesMut::with_capacity(if length_bytes > SMALL_BYTES {
+        MAX_WHOLE_BYTES
+    } else {
+        length_bytes
+    })
 }
 
 /// A recording of which the first bytes, at least, have come.

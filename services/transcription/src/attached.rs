@@ -1,38 +1,42 @@
 //! Work that goes on when nobody waits for it any more.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 /// Work of whoever awaits it: it runs there as long as that one is there, and then in a task of its own. In such a task from the start it would
 /// be woken for each piece of an upload, mostly on another thread.
 ///
-/// It is to be awaited once, and must not panic: in a task of its own nobody would hear of that.
+/// Fails if the work panics.
 pub struct Attached<T: Send + 'static> {
     work: Option<Pin<Box<Work<T>>>>,
-    span: Span,
 }
 
-type Work<T> = dyn Future<Output = T> + Send;
+type Work<T> = dyn Future<Output = Result<T, Panic>> + Send;
+type Panic = Box<dyn Any + Send>;
 
 impl<T: Send + 'static> Attached<T> {
     /// Begins when it is awaited. `tracker` knows of it until it has ended, wherever that is.
     pub fn new(tracker: &TaskTracker, work: impl Future<Output = T> + Send + 'static) -> Self {
+        let work = AssertUnwindSafe(Box::pin(work)).catch_unwind();
         Self {
-            work: Some(Box::pin(tracker.track_future(work))),
-            span: Span::current(),
+            work: Some(Box::pin(tracker.track_future(work.in_current_span()))),
         }
     }
 }
 
 impl<T: Send + 'static> Future for Attached<T> {
-    type Output = T;
+    type Output = Result<T, Panic>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(work) = &mut self.work else {
+            // It has ended, and told so.
             return Poll::Pending;
         };
         let done = ready!(work.as_mut().poll(context));
@@ -45,7 +49,7 @@ impl<T: Send + 'static> Drop for Attached<T> {
     fn drop(&mut self) {
         // Without a runtime the program is at its end.
         if let (Some(work), Ok(runtime)) = (self.work.take(), Handle::try_current()) {
-            runtime.spawn(work.instrument(self.span.clone()));
+            runtime.spawn(work);
         }
     }
 }
@@ -68,7 +72,6 @@ mod tests {
         assert!(futures_util::poll!(&mut work).is_pending());
 
         drop(work);
-        assert_eq!(tracker.len(), 1);
         go.send(5).unwrap();
 
         assert_eq!(is_done.await.unwrap(), Ok(5));
@@ -77,11 +80,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_has_ended_is_told_and_the_tracker_forgets_it() {
+    async fn work_that_panics_is_an_error_and_the_tracker_forgets_it() {
         let tracker = TaskTracker::new();
+        let works = Attached::new(&tracker, async { 5 });
+        let breaks = Attached::new(&tracker, async { panic!("a fault, caused on purpose") });
 
-        assert_eq!(Attached::new(&tracker, async { 5 }).await, 5);
+        assert_eq!(works.await.unwrap(), 5);
+        let broken: Result<(), _> = breaks.await;
 
+        assert!(broken.is_err());
         tracker.close();
         tracker.wait().await;
     }

@@ -103,7 +103,7 @@ impl AudioFormat {
 /// The recording's length in seconds as the container's headers tell it; `None` when they do not, cannot be read, or not within
 /// `limit`.
 ///
-/// Reads from `source` where it stands: call it where blocking is allowed, but for a small WAV file in memory.
+/// Reads from `source` where it stands: call it where blocking is allowed.
 pub fn duration_seconds(
     mut source: Box<dyn MediaSource>,
     format: AudioFormat,

@@ -34,11 +34,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const MANIFEST_ATTEMPTS: usize = 14;
 /// How long finding the length may take, before a recording is accepted.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
-/// The headers of a WAV file in memory that has no more are read at once: the way to another thread and back takes longer. Not those of
-/// other containers: a made-up Ogg of this size can keep its reader busy for a second.
+/// The headers of a recording in memory that has no more are read at once: the way to another thread and back takes longer.
 const SMALL_BYTES: usize = 256 * 1024;
 
-/// Everything a transcription needs.
+/// Everything a transcription needs, taken along into its task.
 pub struct Job {
     /// The bucket.
     pub storage: Storage,
@@ -103,8 +102,7 @@ impl Job {
     /// Receives, accepts and transcribes, and counts what came of it.
     pub async fn run(self, form: Multipart) -> Result<Complete, Failure> {
         let metrics = self.metrics.clone();
-        let work = Box::pin(self.accept_and_transcribe(form));
-        let result = unless_it_panics(work).await;
+        let result = self.accept_and_transcribe(form).await;
         metrics.request(match &result {
             Ok(_) => Outcome::Ok,
             Err(failure) => failure.outcome(),
@@ -350,11 +348,9 @@ impl Job {
 }
 
 /// A fault in the program ends one transcription, which then has failed like others.
-async fn unless_it_panics<T, E: From<Error>>(
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
+async fn unless_it_panics<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let done = AssertUnwindSafe(work).catch_unwind().await;
-    done.unwrap_or_else(|_| Err(Error::fault().into()))
+    done.unwrap_or_else(|_| Err(Error::fault()))
 }
 
 /// Stores the text, and then the manifest that says so.
@@ -409,7 +405,7 @@ async fn write(storage: &Storage, user: &UserId, manifest: &Manifest) -> Result<
 async fn duration_seconds(recording: Recording, format: AudioFormat) -> Option<f64> {
     let is_small = matches!(&recording, Recording::Memory(bytes) if bytes.len() <= SMALL_BYTES);
     let probe = move || audio::duration_seconds(recording.open(), format, PROBE_LIMIT);
-    if is_small && format == AudioFormat::Wav {
+    if is_small {
         return catch_unwind(AssertUnwindSafe(probe)).ok().flatten();
     }
     // It ends by itself soon after.
@@ -432,14 +428,12 @@ mod tests {
     async fn a_fault_in_an_engine_is_an_error_like_others() {
         let broken = async {
             assert!(clock::now().year() < 2000, "a fault, caused on purpose");
-            Ok::<_, Error>(())
+            Ok(())
         };
 
         let error = unless_it_panics(broken).await.unwrap_err();
 
         assert_eq!(error.code(), "internal");
-        unless_it_panics::<_, Error>(async { Ok(()) })
-            .await
-            .unwrap();
+        unless_it_panics(async { Ok(()) }).await.unwrap();
     }
 }

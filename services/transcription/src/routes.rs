@@ -307,7 +307,12 @@ async fn transcribe(
     });
     let prepared = form.and_then(|form| Ok((form, workshop.job(user.id, unread, log)?)));
     let (form, job) = prepared.inspect_err(|error| workshop.metrics.request(error.outcome()))?;
-    let complete = Attached::new(&workshop.jobs, job.run(form)).await?;
+    let ran = Attached::new(&workshop.jobs, job.run(form)).await;
+    let complete = ran.map_err(|_| {
+        let error = Error::fault();
+        workshop.metrics.request(error.outcome());
+        error
+    })??;
     Ok(Json(complete.into()))
 }
 

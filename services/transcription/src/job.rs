@@ -1,12 +1,10 @@
-//! One transcription from the first byte of its form to its end. It does not end with the request: a client that hangs up
+//! One transcription from the first byte of its form to its end. It runs as a task of its own: a client that hangs up
 //! stops the upload, but never a recording that was accepted.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use axum::extract::Multipart;
 use bytes::Bytes;
-use futures_util::FutureExt;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,8 +32,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const MANIFEST_ATTEMPTS: usize = 14;
 /// How long finding the length may take, before a recording is accepted.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
-/// The headers of a recording in memory that has no more are read at once: the way to another thread and back takes longer.
-const SMALL_BYTES: usize = 256 * 1024;
 
 /// Everything a transcription needs, taken along into its task.
 pub struct Job {
@@ -239,7 +235,8 @@ impl Job {
     #[instrument(name = "transcriptions.engine", skip_all)]
     async fn hear(&self, asked: Asked) -> Result<Transcription, Error> {
         let start = Instant::now();
-        let heard = unless_it_panics(self.engine.transcribe(asked)).await;
+        let engine = self.engine.clone();
+        let heard = unless_it_panics(async move { engine.transcribe(asked).await }).await;
         self.metrics.stage(Stage::Engine, start.elapsed());
         heard
     }
@@ -348,8 +345,10 @@ impl Job {
 }
 
 /// A fault in the program ends one transcription, which then has failed like others.
-async fn unless_it_panics<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let done = AssertUnwindSafe(work).catch_unwind().await;
+async fn unless_it_panics<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::spawn(work.in_current_span()).await;
     done.unwrap_or_else(|_| Err(Error::fault()))
 }
 
@@ -403,11 +402,7 @@ async fn write(storage: &Storage, user: &UserId, manifest: &Manifest) -> Result<
 
 /// The length is a courtesy: a recording whose headers cannot be read is taken without it.
 async fn duration_seconds(recording: Recording, format: AudioFormat) -> Option<f64> {
-    let is_small = matches!(&recording, Recording::Memory(bytes) if bytes.len() <= SMALL_BYTES);
     let probe = move || audio::duration_seconds(recording.open(), format, PROBE_LIMIT);
-    if is_small {
-        return catch_unwind(AssertUnwindSafe(probe)).ok().flatten();
-    }
     // It ends by itself soon after.
     let probe = tokio::task::spawn_blocking(probe);
     timeout(PROBE_LIMIT, probe).await.ok()?.ok().flatten()

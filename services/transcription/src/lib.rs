@@ -28,7 +28,6 @@ use crate::routes::Workshop;
 use crate::storage::Storage;
 
 pub mod admission;
-pub mod attached;
 pub mod audio;
 pub mod code;
 pub mod commands;

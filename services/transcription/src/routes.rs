@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
+use tracing::Instrument;
 use transcription_common::documentation::{self, TokenSource};
 use transcription_common::json::Json;
 use transcription_common::jwt::{AuthUser, UserId};
@@ -26,7 +27,6 @@ use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
 use crate::admission::Admission;
-use crate::attached::Attached;
 use crate::early::{self, Unread};
 use crate::engine::Engine;
 use crate::error::{self, Error, Failure};
@@ -307,7 +307,7 @@ async fn transcribe(
     });
     let prepared = form.and_then(|form| Ok((form, workshop.job(user.id, unread, log)?)));
     let (form, job) = prepared.inspect_err(|error| workshop.metrics.request(error.outcome()))?;
-    let ran = Attached::new(&workshop.jobs, job.run(form)).await;
+    let ran = workshop.jobs.spawn(job.run(form).in_current_span()).await;
     let complete = ran.map_err(|_| {
         let error = Error::fault();
         workshop.metrics.request(error.outcome());

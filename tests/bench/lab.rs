@@ -69,7 +69,7 @@ impl Lab {
         let plane = ControlPlane::start().await;
         install_definition(&plane).await;
         let namespace = plane.namespace("bench").await;
-        let kubeconfig = account(&plane, &namespace, &namespace).await;
+        let kubeconfig = account(&plane, &namespace, &namespace, None).await;
         let folder = TempDir::new().unwrap();
         let (operator, url) = start_at_free_port(|address| {
             let mut command = Command::new(binary("transcription-operator"));

@@ -99,7 +99,8 @@ impl Stacks {
         self.first.settle("demo").await;
     }
 
-    /// The one that works ends, the other goes on, and the first comes back at its old address.
+    /// The one that works ends, the other goes on, and the first comes back at its old address. It is not ready while it cannot list the
+    /// stacks: an operator that lists them at once may never have said so.
     async fn another_leads(&mut self) {
         assert!(self.first.process.terminate().await.success());
         eventually("the other one works", async || {
@@ -107,7 +108,10 @@ impl Stacks {
             told.contains("operator_leader 1")
         })
         .await;
-        let account = account(&self.first, &self.first.namespace, &self.first.namespace).await;
+        let namespace = &self.first.namespace;
+        let account = account(&self.first, namespace, namespace, Some(&self.proxy.url)).await;
+        self.proxy
+            .fail(Method::GET, "/transcriptionstacks", Fault::InternalError);
         let folder = TempDir::new().unwrap();
         let mut command = Command::new(binary("transcription-operator"));
         command
@@ -119,10 +123,15 @@ impl Stacks {
             .current_dir(folder.path());
         let mut process = Process::start(&mut command, folder.path().join("log"));
         wait_until_answered(&self.first.url, &mut process).await;
-        eventually("it is ready again", async || {
-            self.first.ask("/readyz").await.0 == 200
-        })
-        .await;
+        for (is_listing, status) in [(false, 503), (true, 200)] {
+            if is_listing {
+                self.proxy.heal();
+            }
+            eventually(&format!("/readyz answers {status}"), async || {
+                self.first.ask("/readyz").await.0 == status
+            })
+            .await;
+        }
         self.again = Some((process, folder));
     }
 }

@@ -70,15 +70,28 @@ pub fn documents(yaml: &str, kinds: &[&str]) -> String {
         .join("---\n")
 }
 
-/// Makes the account of an operator in a namespace, with the rights of its manifests and no others, and tells its kubeconfig.
-pub async fn account(plane: &ControlPlane, namespace: &str, watched: &str) -> PathBuf {
+/// Makes the account of an operator in a namespace, with the rights of its manifests and no others, and tells its kubeconfig: for the
+/// API server itself, or for what is between.
+pub async fn account(
+    plane: &ControlPlane,
+    namespace: &str,
+    watched: &str,
+    server: Option<&str>,
+) -> PathBuf {
     let own = ["--namespace", namespace, "--watch-namespaces", watched];
     let manifests = printed(&[&["manifests"], &own[..]].concat()).await;
     let rights = documents(&manifests, &["ServiceAccount", "Role", "RoleBinding"]);
     plane.apply(&rights).await;
-    plane
+    let direct = plane
         .kubeconfig_for(namespace, "transcription-operator")
-        .await
+        .await;
+    let Some(server) = server else {
+        return direct;
+    };
+    let kubeconfig = std::fs::read_to_string(&direct).unwrap();
+    let through = direct.with_extension(server.replace(['/', ':', '.'], ""));
+    std::fs::write(&through, kubeconfig.replace(plane.url(), server)).unwrap();
+    through
 }
 
 /// How an operator is started.
@@ -172,12 +185,7 @@ impl Operator {
             is_awaited,
         } = start;
         let watched = watched.unwrap_or(&namespace);
-        let mut account = account(&plane, &namespace, watched).await;
-        if let Some(server) = server {
-            let direct = std::fs::read_to_string(&account).unwrap();
-            account.set_extension(server.replace(['/', ':', '.'], ""));
-            std::fs::write(&account, direct.replace(plane.url(), server)).unwrap();
-        }
+        let account = account(&plane, &namespace, watched, server).await;
         let folder = TempDir::new().unwrap();
         let (process, url) = start_at_free_port(|address| {
             let mut command = Command::new(binary(program));

@@ -1,10 +1,12 @@
 //! One transcription from the first byte of its form to its end. It runs as a task of its own: a client that hangs up
 //! stops the upload, but never a recording that was accepted.
 
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use axum::extract::Multipart;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -98,7 +100,8 @@ impl Job {
     /// Receives, accepts and transcribes, and counts what came of it.
     pub async fn run(self, form: Multipart) -> Result<Complete, Failure> {
         let metrics = self.metrics.clone();
-        let result = self.accept_and_transcribe(form).await;
+        let work = Box::pin(self.accept_and_transcribe(form));
+        let result = unless_it_panics(work).await;
         metrics.request(match &result {
             Ok(_) => Outcome::Ok,
             Err(failure) => failure.outcome(),
@@ -235,8 +238,7 @@ impl Job {
     #[instrument(name = "transcriptions.engine", skip_all)]
     async fn hear(&self, asked: Asked) -> Result<Transcription, Error> {
         let start = Instant::now();
-        let engine = self.engine.clone();
-        let heard = unless_it_panics(async move { engine.transcribe(asked).await }).await;
+        let heard = unless_it_panics(Box::pin(self.engine.transcribe(asked))).await;
         self.metrics.stage(Stage::Engine, start.elapsed());
         heard
     }
@@ -345,11 +347,11 @@ impl Job {
 }
 
 /// A fault in the program ends one transcription, which then has failed like others.
-async fn unless_it_panics<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    let done = tokio::spawn(work.in_current_span()).await;
-    done.unwrap_or_else(|_| Err(Error::fault()))
+async fn unless_it_panics<T, E: From<Error>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.unwrap_or_else(|_| Err(Error::fault().into()))
 }
 
 /// Stores the text, and then the manifest that says so.
@@ -426,9 +428,11 @@ mod tests {
             Ok(())
         };
 
-        let error = unless_it_panics(broken).await.unwrap_err();
+        let error = unless_it_panics::<(), Error>(broken).await.unwrap_err();
 
         assert_eq!(error.code(), "internal");
-        unless_it_panics(async { Ok(()) }).await.unwrap();
+        unless_it_panics::<_, Error>(async { Ok(()) })
+            .await
+            .unwrap();
     }
 }

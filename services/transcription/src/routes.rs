@@ -308,11 +308,7 @@ async fn transcribe(
     let prepared = form.and_then(|form| Ok((form, workshop.job(user.id, unread, log)?)));
     let (form, job) = prepared.inspect_err(|error| workshop.metrics.request(error.outcome()))?;
     let ran = workshop.jobs.spawn(job.run(form).in_current_span()).await;
-    let complete = ran.map_err(|_| {
-        let error = Error::fault();
-        workshop.metrics.request(error.outcome());
-        error
-    })??;
+    let complete = ran.map_err(|_| Error::fault())??;
     Ok(Json(complete.into()))
 }
 

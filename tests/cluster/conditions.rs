@@ -330,16 +330,15 @@ async fn a_claim_that_is_lost_is_never_replaced_unasked() {
     ];
     operator.kubectl(&unprotect, "").await;
 
-    let stalled = operator
-        .condition("demo", "Stalled", "True", "StorageLost")
+    // While it is there and being deleted the reason is the same, and the advice another.
+    let advice = "transcription.dev/replace-storage=demo-auth-data";
+    operator
+        .until("tstack", "demo", "is stalled with advice", |stack| {
+            let stalled = condition_of(stack, "Stalled");
+            let message = stalled["message"].as_str();
+            stalled["reason"] == "StorageLost" && message.is_some_and(|it| it.contains(advice))
+        })
         .await;
-    assert!(
-        stalled["message"]
-            .as_str()
-            .unwrap()
-            .contains("transcription.dev/replace-storage=demo-auth-data"),
-        "{stalled}"
-    );
     assert!(operator.get("pvc", "demo-auth-data").await.is_none());
 
     operator

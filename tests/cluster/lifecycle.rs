@@ -260,8 +260,9 @@ fn stack_with_everything() -> Value {
 
 /// The resource versions of a stack and all that it is made of.
 async fn all_versions(operator: &Operator) -> String {
-    // Not the Deployment and the autoscaler: the autoscaler writes to them.
-    let kinds = "tstack,statefulset,configmap,service,serviceaccount,networkpolicy,persistentvolumeclaim,ingress,secret,poddisruptionbudget";
+    // Others write to the rest when they come to it: the autoscaler to itself and the Deployment, the disruption controller to the status of
+    // its budget. What the operator writes to them is in the API server's log.
+    let kinds = "tstack,statefulset,configmap,service,serviceaccount,networkpolicy,persistentvolumeclaim,ingress,secret";
     let columns =
         "-o=custom-columns=KIND:.kind,NAME:.metadata.name,VERSION:.metadata.resourceVersion";
     operator.in_namespace(&["get", kinds, columns], "").await

@@ -157,6 +157,18 @@ async fn a_settled_stack_is_not_written_to_and_a_restart_of_the_operator_writes_
     operator.volume_for("demo-auth-data").await;
     operator.put(&stack_with_everything()).await;
     operator.settle("demo").await;
+    // Whatever the autoscaler does to the pods the operator tells in the status.
+    operator
+        .until("deployment", "demo-transcription", "is scaled", |object| {
+            object["spec"]["replicas"] == 2
+        })
+        .await;
+    operator
+        .until("hpa", "demo-transcription", "says so", |object| {
+            object["status"]["currentReplicas"] == 2
+        })
+        .await;
+    operator.settle("demo").await;
     operator
         .in_namespace(&["annotate", "secret", "s3", "seen=again"], "")
         .await;

@@ -39,8 +39,8 @@ test: lint build test-parts ## Lints, then runs all tests. Installs what they ne
 	cargo test --release --workspace --locked --lib --test contract --test black_box --test control_plane -- --test-threads 4
 	@echo "The operator's tests wait even more, for leases that lapse and for three minutes in which nothing may happen ..."
 	cargo test --release --workspace --locked --test cluster --test monitoring -- --test-threads 6
-	@echo "Whisper's tests take all cores and some minutes: one after another ..."
-	cargo test --release --workspace --locked --test whisper -- --test-threads 1
+	@echo "Whisper's tests take all cores and some minutes: two at a time ..."
+	cargo test --release --workspace --locked --test whisper -- --test-threads 2
 
 test-parts:
 	@for part in whisper-base whisper-tiny.en seaweedfs pyjwt google-genai boto3 promtool ffmpeg faster-whisper openapi-spec-validator schemathesis playwright chromium etcd kubernetes; do tests/lab/fetch.sh $$part || exit 1; done
